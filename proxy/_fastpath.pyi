@@ -1,0 +1,100 @@
+"""Typed surface of the one extension module. Kept equal to the module by tests/unit/test_stub.py.
+
+Only `proxy.engine` may import this module: everything else speaks to the typed façade.
+"""
+
+from typing import Final, NamedTuple
+
+# Names of the dimensions of the counters, in index order. One place: the enums of proxy/fast.
+DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
+PROTOCOLS: Final[tuple[str, ...]]  # "pending", "http1", "http2", "tls", "opaque", "none"
+SPEAKERS: Final[tuple[str, ...]]  # "none", "downstream", "upstream"
+REASONS: Final[tuple[str, ...]]  # close reasons; index 0 is "open" and never counted as closed
+EVENTS: Final[tuple[str, ...]]  # names of the plain event counters, in the order of stats()["events"]
+PHASES: Final[tuple[str, ...]]  # "connecting", "relaying", "half_open"
+BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of both histograms, microseconds; +Inf follows
+ABI: Final[str]  # build of the extension: "release" or "debug" (debug poisons freed memory, asserts)
+
+class Connection(NamedTuple):
+    """One connection as a worker saw it: a row of `connections`, or a record of a closed one."""
+
+    id: int  # unique in the life of the process
+    worker: int
+    direction: str
+    phase: str
+    protocol: str
+    speaker: str
+    reason: str  # "open" in rows of live connections
+    downstream: tuple[str, int]
+    original_dst: tuple[str, int]
+    upstream: tuple[str, int]
+    sni: str  # "" unless protocol is "tls" and the ClientHello carried one
+    received_bytes: int  # read from the downstream
+    sent_bytes: int  # written to the downstream
+    opened_unix_us: int  # wall clock of the accept
+    connect_us: int  # accept to upstream connected; -1 while or when never connected
+    duration_us: int
+    spliced: bool  # bytes went by splice(2) at some time
+
+class Snapshot:
+    """Immutable configuration that workers read: built once, published, freed after release."""
+
+    version: Final[int]
+    def __init__(self, version: int, settings: dict[str, int], targets: list[tuple[str, int]]) -> None:
+        """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
+
+        Raises ValueError naming the offending setting or target.
+        """
+
+class Engine:
+    """Worker threads without the GIL, and the rings, counters and snapshots they share with us.
+
+    Life: Engine(...) → publish → listen* → start → ... → stop. Every call is made from one thread.
+    """
+
+    record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
+    def __init__(self, workers: int, connections_max: int, *, records: int = 4096) -> None:
+        """Allocate workers (1..64) and their rings; no thread runs yet. `records`: ring size, 2^n."""
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make `snapshot` current; the engine keeps it alive until every worker has left it."""
+    def released_version(self) -> int:
+        """Lowest snapshot version that some worker may still read."""
+    def listen(self, worker: int, fd: int, kind: int, target: int, listener: int) -> None:
+        """Give a bound, listening, non-blocking socket to a worker, which owns and closes it.
+
+        `kind` is an index into DIRECTIONS, `target` the index in Snapshot targets (-1: original
+        destination), `listener` an id of the caller's, unique for the (address, kind).
+        """
+    def start(self) -> None:
+        """Start one pthread a worker. The threads block every signal and never take the GIL."""
+    def tick(self, worker: int, timeout_ms: int) -> int:
+        """One loop round of a worker that was not started; returns the number of events. Tests."""
+    def stop_accepting(self, directions: int) -> None:
+        """Close listeners of the directions in the bit mask, after accepting what is queued."""
+    def close_all(self, directions: int, reason: int) -> None:
+        """Reset every live connection of the directions in the bit mask, with that reason."""
+    def close_connection(self, connection_id: int) -> None:
+        """Reset one connection with reason "operator"; unknown ids are ignored."""
+    def record_connections(self, enabled: bool) -> None:  # noqa: FBT001
+        """Switch records of closed connections on or off (off at first)."""
+    def read_records(self, limit: int) -> list[Connection]:
+        """Take up to `limit` records of closed connections; clears the eventfd when all are taken."""
+    def request_connections(self, limit: int) -> None:
+        """Ask every worker for its live connections; the answer comes with `take_connections`."""
+    def take_connections(self) -> list[Connection] | None:
+        """Rows of the last request, or None while a worker has not answered yet."""
+    def stats(self) -> dict[str, list[int]]:
+        """Counters summed over workers, row-major flat lists:
+
+        opened[direction]; open[direction][protocol]; closed[direction][protocol][reason];
+        detected[direction][protocol][speaker];
+        bytes[direction][4]: downstream read, downstream written, upstream read, upstream written;
+        connect_bucket[direction][len(BUCKETS_US) + 1], connect_sum_us[direction];
+        duration_bucket[...], duration_sum_us[direction]; events[len(EVENTS)];
+        live: connections, buffers, pipes, listeners (all zero after stop);
+        tick: ticks, longest_tick_us since the last call.
+        """
+    def worker_state(self, worker: int) -> tuple[int, int, int]:
+        """(snapshot version in use, live connections, open listeners) of one worker."""
+    def stop(self) -> None:
+        """Reset what is left, join the threads, close every fd. Idempotent."""
