@@ -53,7 +53,7 @@ class Engine:
     """
 
     record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
-    def __init__(self, workers: int, connections_max: int, *, records: int = 4096) -> None:
+    def __init__(self, workers: int, connections_max: int, *, records: int = 1024) -> None:
         """Allocate workers (1..64) and their rings; no thread runs yet. `records`: ring size, 2^n."""
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` current; the engine keeps it alive until every worker has left it."""

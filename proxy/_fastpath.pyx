@@ -1,0 +1,495 @@
+# cython: language_level=3, cdivision=True
+"""The one extension module: the Python face of the workers in proxy/fast.
+
+Rule 1: this file converts and hands over; what happens to a connection stands in proxy/fast.
+Rule 2: Python never sees a conn_t; a worker never sees a Python object. Between them are rings,
+        snapshots and counters (proxy/ARCHITECTURE.md, "Who owns what").
+Rule 3: everything here is called from one thread and returns at once, but for stop(), which joins.
+"""
+
+cimport cython
+
+from collections import namedtuple
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from proxy.fast.atomics cimport (
+    load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
+)
+from proxy.fast.check cimport FP_IS_DEBUG
+from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.platform cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, close, eventfd, pthread_create, pthread_join,
+    pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
+)
+from proxy.fast.reasons cimport (
+    DIRECTION_COUNT, EVENT_COUNT, FP_OK, PROTOCOL_COUNT, REASON_COUNT, SPEAKER_COUNT,
+)
+from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
+from proxy.fast.stats cimport bucket_us
+from proxy.fast.types cimport (
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
+    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS,
+    addr_t, command_t, dump_t, record_t, snapshot_t, stats_t, worker_t,
+)
+from proxy.fast.worker cimport (
+    worker_free, worker_init, worker_main, worker_tick, worker_wake,
+)
+
+# The same order as the enums of proxy/fast/reasons.pxd.
+DIRECTIONS = ("inbound", "outbound", "explicit")
+PROTOCOLS = ("pending", "http1", "http2", "tls", "opaque", "none")
+SPEAKERS = ("none", "downstream", "upstream")
+PHASES = ("connecting", "relaying", "half_open")
+REASONS = (
+    "open", "ok", "downstream_reset", "upstream_reset", "downstream_timeout", "upstream_timeout",
+    "connect_refused", "connect_timeout", "connect_unreachable", "connect_failed",
+    "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
+    "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
+)
+EVENTS = (
+    "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
+    "splice_no_pipe", "stale", "wake_failed",
+)
+BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
+ABI = "debug" if FP_IS_DEBUG else "release"
+
+if (len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS)) != (
+    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT,
+):
+    raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
+
+Connection = namedtuple("Connection", (
+    "id", "worker", "direction", "phase", "protocol", "speaker", "reason", "downstream",
+    "original_dst", "upstream", "sni", "received_bytes", "sent_bytes", "opened_unix_us",
+    "connect_us", "duration_us", "spliced",
+))
+Connection.__doc__ = "One connection as a worker saw it: see _fastpath.pyi."
+
+
+cdef tuple address_to_python(const addr_t* address):
+    if address.family == 0:
+        return ("", 0)
+    if address.family == 4:
+        return (inet_ntop(AF_INET, (<const char*>address.ip)[:4]), address.port)
+    return (inet_ntop(AF_INET6, (<const char*>address.ip)[:16]), address.port)
+
+
+cdef int address_from_python(object host, object port, addr_t* target) except -1:
+    """Fill `target`. Raises ValueError for anything that is not an address and a port."""
+    cdef bytes packed
+    memset(target, 0, sizeof(addr_t))
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise ValueError(f"not a port: {port!r}")
+    host, _, scope = host.partition("%")
+    try:
+        packed = inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+        target.scope = int(scope) if scope else 0
+    except (OSError, ValueError):
+        raise ValueError(f"not an IP address: {host!r}") from None
+    memcpy(target.ip, <const char*>packed, len(packed))
+    target.family = 4 if len(packed) == 4 else 6
+    target.port = port
+    return 0
+
+
+cdef object record_to_python(const record_t* record):
+    return Connection(
+        record.id, record.worker, DIRECTIONS[record.direction], PHASES[record.phase],
+        PROTOCOLS[record.protocol], SPEAKERS[record.speaker], REASONS[record.reason],
+        address_to_python(&record.downstream), address_to_python(&record.original_dst),
+        address_to_python(&record.upstream),
+        (<const char*>record.sni)[:record.sni_length].decode("ascii", "replace"),
+        record.received_bytes, record.sent_bytes, record.opened_unix_us, record.connect_us,
+        record.duration_us, bool(record.is_spliced),
+    )
+
+
+SETTING_LIMITS = {          # name: lowest and highest value that the data plane can work with
+    "connect_inbound_ms": (1, 3_600_000),
+    "connect_outbound_ms": (1, 3_600_000),
+    "connect_explicit_ms": (1, 3_600_000),
+    "idle_ms": (1, 604_800_000),
+    "half_open_ms": (1, 604_800_000),
+    "keepalive_idle_s": (0, 32_767),
+    "keepalive_interval_s": (1, 32_767),
+    "keepalive_count": (1, 127),
+    "user_timeout_ms": (0, 2_147_483_647),
+    "detect_bytes_max": (64, 65_535),
+    "splice": (0, 1),
+}
+
+
+cdef class Snapshot:
+    """Immutable configuration that workers read. This object owns the C memory."""
+
+    cdef snapshot_t c
+
+    def __cinit__(self, version, settings, targets):
+        memset(&self.c, 0, sizeof(snapshot_t))
+
+    def __init__(self, version, settings, targets):
+        for name in settings.keys() ^ SETTING_LIMITS.keys():
+            kind = "unknown" if name in settings else "missing"
+            raise ValueError(f"{kind} setting: {name}")
+        for name, (lowest, highest) in SETTING_LIMITS.items():
+            if not lowest <= settings[name] <= highest:
+                raise ValueError(
+                    f"{name} must be between {lowest} and {highest}, not {settings[name]}")
+        if version < 1:
+            raise ValueError(f"version must be 1 or more, not {version}")
+        if len(targets) > TARGETS_MAX:
+            raise ValueError(f"{len(targets)} targets; {TARGETS_MAX} are the most")
+        self.c.version = version
+        self.c.connect_ms[0] = settings["connect_inbound_ms"]
+        self.c.connect_ms[1] = settings["connect_outbound_ms"]
+        self.c.connect_ms[2] = settings["connect_explicit_ms"]
+        self.c.idle_ms = settings["idle_ms"]
+        self.c.half_open_ms = settings["half_open_ms"]
+        self.c.keepalive_idle_s = settings["keepalive_idle_s"]
+        self.c.keepalive_interval_s = settings["keepalive_interval_s"]
+        self.c.keepalive_count = settings["keepalive_count"]
+        self.c.user_timeout_ms = settings["user_timeout_ms"]
+        self.c.detect_bytes_max = settings["detect_bytes_max"]
+        self.c.splice_enabled = settings["splice"]
+        self._set_targets(targets)
+
+    cdef int _set_targets(self, list targets) except -1:
+        cdef uint32_t i
+        if self.c.targets != NULL:
+            raise ValueError("a snapshot is built once")
+        self.c.targets = <addr_t*>PyMem_RawCalloc(len(targets) + 1, sizeof(addr_t))
+        if self.c.targets == NULL:
+            raise MemoryError
+        for i in range(len(targets)):
+            host, port = targets[i]
+            address_from_python(host, port, &self.c.targets[i])
+        self.c.target_count = len(targets)
+        return 0
+
+    @property
+    def version(self):
+        return self.c.version
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.c.targets)
+
+
+cdef extern from *:
+    """
+    static inline void *remora_aligned_zeroed(size_t n) {
+        void *p = NULL;
+        n = (n + 63) & ~(size_t)63;
+        if (posix_memalign(&p, 64, n) != 0) return NULL;
+        memset(p, 0, n);
+        return p;
+    }
+    """
+    void* aligned_zeroed "remora_aligned_zeroed"(size_t n) nogil
+
+
+@cython.no_gc_clear     # __dealloc__ joins threads that read the snapshots in `snapshots`
+cdef class Engine:
+    """Worker threads without the GIL, and what they share with Python: see _fastpath.pyi."""
+
+    cdef worker_t* workers[WORKERS_MAX]
+    cdef pthread_t threads[WORKERS_MAX]
+    cdef dump_t* dumps[WORKERS_MAX]         # own; the worker borrows one until is_done
+    cdef int worker_count
+    cdef int listen_counts[WORKERS_MAX]
+    cdef bint is_started
+    cdef bint is_stopped
+    cdef readonly int record_fd
+    cdef list snapshots                     # published, oldest first: kept until released
+
+    def __cinit__(self):
+        self.record_fd = -1
+
+    def __init__(self, workers, connections_max, *, records=1024):
+        cdef int i
+        if self.worker_count or self.is_stopped:
+            raise RuntimeError("an engine is built once")
+        if not 1 <= workers <= WORKERS_MAX:
+            raise ValueError(f"workers must be between 1 and {WORKERS_MAX}, not {workers}")
+        if not 1 <= connections_max < 1 << 24:
+            raise ValueError(f"connections_max must be between 1 and {(1 << 24) - 1}")
+        if records < 2 or records & (records - 1):
+            raise ValueError(f"records must be a power of two, not {records}")
+        self.snapshots = []
+        self.record_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self.record_fd < 0:
+            raise OSError("no eventfd: raise the limit of open files (ulimit -n)")
+        for i in range(workers):
+            self.workers[i] = <worker_t*>aligned_zeroed(sizeof(worker_t))
+            if self.workers[i] == NULL:
+                raise MemoryError
+            self.worker_count += 1
+            if worker_init(self.workers[i], i, connections_max, records, COMMANDS_MAX,
+                           self.record_fd) != FP_OK:
+                raise OSError("no epoll or memory for a worker: raise the limit of open files")
+
+    def __dealloc__(self):
+        cdef int i
+        self._join()
+        for i in range(self.worker_count):
+            worker_free(self.workers[i])
+            free(self.workers[i])
+            self._free_dump(i)
+        if self.record_fd >= 0:
+            close(self.record_fd)
+
+    cdef void _free_dump(self, int worker) noexcept:
+        if self.dumps[worker] != NULL:
+            free(self.dumps[worker].rows)
+            free(self.dumps[worker])
+            self.dumps[worker] = NULL
+
+    # Post a command. The worker must not be gone: stop() is the last one.
+    cdef int _command(self, int worker, const command_t* command) except -1:
+        cdef void* place
+        if not 0 <= worker < self.worker_count:
+            raise ValueError(f"no worker {worker}")
+        if self.is_stopped:
+            raise RuntimeError("the engine has stopped")
+        place = ring_reserve(&self.workers[worker].commands)
+        if place == NULL:
+            raise BufferError(f"worker {worker} has {COMMANDS_MAX} commands waiting: it hangs")
+        memcpy(place, command, sizeof(command_t))
+        ring_post(&self.workers[worker].commands)
+        worker_wake(self.workers[worker], self.workers[worker].command_fd)
+        return 0
+
+    cdef int _command_all(self, uint32_t op, int32_t a, int32_t b, uint64_t id) except -1:
+        cdef command_t command
+        cdef int i
+        memset(&command, 0, sizeof(command_t))
+        command.op = op
+        command.a = a
+        command.b = b
+        command.id = id
+        for i in range(self.worker_count):
+            self._command(i, &command)
+        return 0
+
+    def publish(self, Snapshot snapshot not None):
+        cdef int i
+        if self.snapshots and snapshot.version <= self.snapshots[-1].version:
+            raise ValueError(
+                f"version {snapshot.version} is not newer than {self.snapshots[-1].version}")
+        self.snapshots.append(snapshot)
+        for i in range(self.worker_count):
+            store_pointer(&self.workers[i].next_snapshot, &snapshot.c)
+            if self.is_started and not self.is_stopped:
+                worker_wake(self.workers[i], self.workers[i].command_fd)
+        self._release_snapshots()
+
+    # Forget snapshots that no worker can reach any more. A worker that read the pointer of version
+    # v but has not said so yet still says less than v: v stays until all say more.
+    cdef int _release_snapshots(self) except -1:
+        cdef uint64_t version = self.released_version()
+        while len(self.snapshots) > 1 and self.snapshots[0].version < version:
+            del self.snapshots[0]
+        return 0
+
+    def released_version(self):
+        cdef int i
+        cdef uint64_t lowest = load_acquire(&self.workers[0].snapshot_version)
+        for i in range(1, self.worker_count):
+            lowest = min(lowest, load_acquire(&self.workers[i].snapshot_version))
+        return lowest
+
+    def listen(self, worker, fd, kind, target, listener):
+        cdef command_t command
+        if not 0 <= kind < DIRECTION_COUNT:
+            raise ValueError(f"no direction {kind}")
+        if not self.snapshots:
+            raise RuntimeError("publish a snapshot before you listen")
+        if target >= <int64_t>(<Snapshot>self.snapshots[-1]).c.target_count:
+            raise ValueError(f"the snapshot has no target {target}")
+        if 0 <= worker < self.worker_count and self.listen_counts[worker] >= LISTENERS_MAX:
+            raise ValueError(f"{LISTENERS_MAX} listeners are the most for a worker")
+        memset(&command, 0, sizeof(command_t))
+        command.op = COMMAND_LISTEN
+        command.a = fd
+        command.b = kind
+        command.c = target
+        command.d = listener
+        self._command(worker, &command)
+        self.listen_counts[worker] += 1
+
+    def start(self):
+        cdef sigset_t everything, before
+        cdef int i = 0
+        cdef int error = 0
+        if self.is_started or self.is_stopped:
+            raise RuntimeError("an engine starts once")
+        if not self.snapshots:
+            raise RuntimeError("publish a snapshot before you start")
+        sigfillset(&everything)
+        pthread_sigmask(SIG_SETMASK, &everything, &before)
+        self.is_started = True
+        for i in range(self.worker_count):
+            error = pthread_create(&self.threads[i], NULL, worker_main, self.workers[i])
+            if error:
+                break
+            pthread_setname_np(self.threads[i], b"remora-worker")
+        pthread_sigmask(SIG_SETMASK, &before, NULL)
+        if error:
+            self.worker_count = i       # the others never ran; what they own dies with the process
+            raise OSError(error, "cannot start a worker thread")
+
+    def tick(self, worker, timeout_ms):
+        if self.is_started or not self.snapshots or not 0 <= worker < self.worker_count:
+            raise RuntimeError("tick() is for a worker that was not started, after publish()")
+        cdef int index = worker
+        cdef int timeout = timeout_ms
+        cdef int n
+        with nogil:
+            n = worker_tick(self.workers[index], timeout)
+        return n
+
+    def stop_accepting(self, directions):
+        self._command_all(COMMAND_STOP_ACCEPTING, directions, 0, 0)
+
+    def close_all(self, directions, reason):
+        if not 1 < reason < REASON_COUNT:
+            raise ValueError(f"no reason {reason}")
+        self._command_all(COMMAND_CLOSE_ALL, directions, reason, 0)
+
+    def close_connection(self, connection_id):
+        self._command_all(COMMAND_CLOSE_ONE, 0, 0, connection_id)
+
+    def record_connections(self, enabled):
+        self._command_all(COMMAND_RECORDS, bool(enabled), 0, 0)
+
+    def read_records(self, limit):
+        cdef uint64_t wakes = 0
+        cdef const record_t* record
+        cdef int i
+        cdef list result = []
+        read(self.record_fd, &wakes, sizeof(uint64_t))  # first clear, then look
+        for i in range(self.worker_count):
+            while len(result) < limit:
+                record = <const record_t*>ring_peek(&self.workers[i].records)
+                if record == NULL:
+                    break
+                result.append(record_to_python(record))
+                ring_take(&self.workers[i].records)
+            else:
+                worker_wake(self.workers[i], self.record_fd)     # there may be more: come again
+                break
+        if self.snapshots:
+            self._release_snapshots()
+        return result
+
+    def request_connections(self, limit):
+        cdef command_t command
+        cdef dump_t* dump
+        cdef int i
+        for i in range(self.worker_count):
+            if self.dumps[i] != NULL:
+                raise RuntimeError("the last request was not taken yet")
+        memset(&command, 0, sizeof(command_t))
+        command.op = COMMAND_DUMP
+        for i in range(self.worker_count):
+            dump = <dump_t*>calloc(1, sizeof(dump_t))
+            if dump == NULL:
+                raise MemoryError
+            self.dumps[i] = dump
+            dump.row_capacity = limit
+            dump.rows = <record_t*>calloc(max(limit, 1), sizeof(record_t))
+            if dump.rows == NULL:
+                raise MemoryError
+            command.pointer = dump
+            self._command(i, &command)
+
+    def take_connections(self):
+        cdef int i
+        cdef uint32_t row
+        cdef list result = []
+        for i in range(self.worker_count):
+            if self.dumps[i] == NULL or not load_acquire(&self.dumps[i].is_done):
+                return None
+        for i in range(self.worker_count):
+            for row in range(self.dumps[i].row_count):
+                result.append(record_to_python(&self.dumps[i].rows[row]))
+            self._free_dump(i)
+        return result
+
+    def worker_state(self, worker):
+        if not 0 <= worker < self.worker_count:
+            raise ValueError(f"no worker {worker}")
+        cdef worker_t* w = self.workers[<int>worker]
+        return (load_acquire(&w.snapshot_version), load_relaxed(&w.live_connections),
+                load_relaxed(&w.live_listeners))
+
+    # Sum `count` words that stand at the same offset in the statistics of every worker.
+    cdef list _sum(self, size_t offset, size_t bytes_):
+        cdef size_t i
+        cdef int worker
+        cdef uint64_t total
+        cdef list result = []
+        for i in range(bytes_ // sizeof(uint64_t)):
+            total = 0
+            for worker in range(self.worker_count):
+                total += load_relaxed(
+                    <const uint64_t*>(<char*>&self.workers[worker].stats + offset) + i)
+            result.append(total)
+        return result
+
+    def stats(self):
+        cdef stats_t* s = &self.workers[0].stats
+        cdef char* base = <char*>s
+        cdef worker_t* w
+        cdef int i
+        cdef uint64_t longest_us = 0
+        connections = buffers = pipes = listeners = 0
+        for i in range(self.worker_count):
+            w = self.workers[i]
+            connections += w.conns.live_count
+            buffers += w.bufs.live_count
+            pipes += w.pipes.live_count
+            listeners += load_relaxed(&w.live_listeners)
+            longest_us = max(longest_us, load_relaxed(&w.stats.longest_tick_us))
+            store_relaxed(&w.stats.longest_tick_us, 0)
+        return {
+            "opened": self._sum(<char*>s.opened - base, sizeof(s.opened)),
+            "open": self._sum(<char*>s.open - base, sizeof(s.open)),
+            "closed": self._sum(<char*>s.closed - base, sizeof(s.closed)),
+            "detected": self._sum(<char*>s.detected - base, sizeof(s.detected)),
+            "bytes": self._sum(<char*>s.bytes - base, sizeof(s.bytes)),
+            "connect_bucket": self._sum(
+                <char*>s.connect_bucket - base, sizeof(s.connect_bucket)),
+            "connect_sum_us": self._sum(
+                <char*>s.connect_sum_us - base, sizeof(s.connect_sum_us)),
+            "duration_bucket": self._sum(
+                <char*>s.duration_bucket - base, sizeof(s.duration_bucket)),
+            "duration_sum_us": self._sum(
+                <char*>s.duration_sum_us - base, sizeof(s.duration_sum_us)),
+            "events": self._sum(<char*>s.events - base, sizeof(s.events)),
+            "live": [connections, buffers, pipes, listeners],
+            "tick": [self._sum(<char*>&s.ticks - base, sizeof(s.ticks))[0], longest_us],
+        }
+
+    # Stop and join the threads; a worker without a thread gets its last tick here.
+    cdef void _join(self) noexcept:
+        cdef int i
+        if self.is_stopped:
+            return
+        self.is_stopped = True
+        for i in range(self.worker_count):
+            store_release(&self.workers[i].must_stop, 1)
+            worker_wake(self.workers[i], self.workers[i].command_fd)
+        for i in range(self.worker_count):
+            if self.is_started:
+                with nogil:
+                    pthread_join(self.threads[i], NULL)
+            elif self.snapshots:
+                worker_tick(self.workers[i], 0)
+
+    def stop(self):
+        self._join()

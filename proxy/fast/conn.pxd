@@ -1,0 +1,173 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. A connection's end and its bookkeeping: closing, labelling, timing, freeing, reporting.
+#
+# Rule 1: conn_close() is the only way a connection ends; the first reason wins. It marks and
+#         queues; nothing is freed before conn_reap(), at the end of the tick.
+# Rule 2: an end that is not "FIN both ways" reaches both peers as RST: a truncated stream must
+#         never look like a complete one.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from proxy.fast.atomics cimport store_relaxed
+from proxy.fast.buf cimport buf_give
+from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
+from proxy.fast.limits cimport CONN_BYTES_MAX
+from proxy.fast.pipes cimport pipe_give
+from proxy.fast.platform cimport SO_LINGER, SOL_SOCKET, close, linger, setsockopt
+from proxy.fast.reasons cimport (
+    EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
+    PROTOCOL_PENDING, PROTOCOL_TLS, REASON_OK, REASON_OPEN, SPEAKER_NONE,
+)
+from proxy.fast.ring cimport ring_post, ring_reserve
+from proxy.fast.slab cimport slab_give
+from proxy.fast.stats cimport count, observe, uncount
+from proxy.fast.timer cimport timer_arm, timer_cancel
+from proxy.fast.types cimport DOWNSTREAM, UPSTREAM, conn_t, record_t, worker_t
+
+
+cdef inline void conn_close(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
+    FP_ASSERT(reason != REASON_OPEN)
+    if c.close_reason != REASON_OPEN:
+        return
+    c.close_reason = reason
+    c.next_dead = w.dead
+    w.dead = c
+
+
+# What the connection speaks is known now: move it to its own gauge and count the verdict.
+cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept nogil:
+    FP_ASSERT(c.protocol == PROTOCOL_PENDING)
+    uncount(&w.stats.open[c.direction][PROTOCOL_PENDING])
+    count(&w.stats.open[c.direction][protocol])
+    count(&w.stats.detected[c.direction][protocol][c.speaker])
+    c.protocol = protocol
+
+
+# Arm the one timer of a connection for its phase. Idle timers are lazy (timer.pxd, rule 2).
+cdef inline void conn_arm_timer(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint64_t at_ms
+    if c.phase == PHASE_CONNECTING:
+        at_ms = c.opened_us // 1000 + w.snapshot.connect_ms[c.direction]
+    elif c.phase == PHASE_RELAYING:
+        at_ms = c.active_ms + w.snapshot.idle_ms
+    else:
+        at_ms = c.active_ms + w.snapshot.half_open_ms
+    timer_arm(&w.wheel, &c.timer, at_ms)
+
+
+cdef inline void conn_queue_ready(worker_t* w, conn_t* c) noexcept nogil:
+    if c.is_ready_queued:
+        return
+    c.is_ready_queued = 1
+    c.previous_ready = NULL
+    c.next_ready = w.ready
+    if w.ready != NULL:
+        w.ready.previous_ready = c
+    w.ready = c
+
+
+cdef inline void conn_unqueue_ready(worker_t* w, conn_t* c) noexcept nogil:
+    if not c.is_ready_queued:
+        return
+    c.is_ready_queued = 0
+    if c.previous_ready != NULL:
+        c.previous_ready.next_ready = c.next_ready
+    else:
+        w.ready = c.next_ready
+    if c.next_ready != NULL:
+        c.next_ready.previous_ready = c.previous_ready
+
+
+# Copy what Python may know about a connection. `now_us` is monotonic.
+cdef inline void conn_to_record(
+    const worker_t* w, const conn_t* c, record_t* record, uint64_t now_us,
+) noexcept nogil:
+    record.id = c.id
+    record.received_bytes = c.flows[DOWNSTREAM].read_bytes
+    record.sent_bytes = c.flows[UPSTREAM].written_bytes
+    record.opened_unix_us = c.opened_unix_us
+    record.connect_us = c.connect_us
+    record.duration_us = now_us - c.opened_us if now_us > c.opened_us else 0
+    record.downstream = c.downstream
+    record.original_dst = c.original_dst
+    record.upstream = c.upstream
+    record.worker = <uint8_t>w.index
+    record.direction = c.direction
+    record.phase = c.phase
+    record.protocol = c.protocol
+    record.speaker = c.speaker
+    record.reason = c.close_reason
+    record.is_spliced = c.is_spliced
+    record.sni_length = 0
+    if c.sni != NULL and c.protocol == PROTOCOL_TLS:
+        record.sni_length = <uint8_t>c.sni.length
+        memcpy(record.sni, c.sni.name, c.sni.length)
+
+
+cdef inline void conn_post_record(worker_t* w, conn_t* c) noexcept nogil:
+    cdef record_t* record
+    if not w.records_enabled:
+        return
+    record = <record_t*>ring_reserve(&w.records)
+    if record == NULL:
+        count(&w.stats.events[EVENT_RECORDS_DROPPED])
+        return
+    conn_to_record(w, c, record, w.now_us)
+    ring_post(&w.records)
+    w.must_wake_python = 1
+
+
+# Close one socket; `as_reset` sends RST instead of FIN and drops what the kernel still holds.
+cdef inline void conn_close_side(conn_t* c, int i, bint as_reset) noexcept nogil:
+    cdef linger abort_at_once
+    if c.sides[i].fd < 0:
+        return
+    if as_reset:
+        abort_at_once.l_onoff = 1
+        abort_at_once.l_linger = 0
+        setsockopt(c.sides[i].fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
+    close(c.sides[i].fd)
+    c.sides[i].fd = -1
+
+
+# Give back everything a flow still holds.
+cdef inline void conn_drop_flow(worker_t* w, conn_t* c, int i) noexcept nogil:
+    if c.flows[i].held != NULL:
+        buf_give(&w.bufs, c.flows[i].held)
+        c.flows[i].held = NULL
+    if c.flows[i].pipe != NULL:
+        pipe_give(&w.pipes, c.flows[i].pipe)
+        c.flows[i].pipe = NULL
+
+
+# The end: sockets, buffers, timer, counters, record, memory.
+cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
+    cdef bint as_reset = c.close_reason != REASON_OK
+    FP_STATIC_ASSERT(sizeof(conn_t) <= CONN_BYTES_MAX)
+    conn_unqueue_ready(w, c)
+    timer_cancel(&w.wheel, &c.timer)
+    conn_close_side(c, UPSTREAM, as_reset)
+    conn_close_side(c, DOWNSTREAM, as_reset)
+    conn_drop_flow(w, c, DOWNSTREAM)
+    conn_drop_flow(w, c, UPSTREAM)
+    if c.protocol == PROTOCOL_PENDING:
+        conn_label(w, c, PROTOCOL_NONE)
+    uncount(&w.stats.open[c.direction][c.protocol])
+    count(&w.stats.closed[c.direction][c.protocol][c.close_reason])
+    observe(w.stats.duration_bucket[c.direction], &w.stats.duration_sum_us[c.direction],
+            w.now_us - c.opened_us if w.now_us > c.opened_us else 0)
+    conn_post_record(w, c)
+    if c.sni != NULL:
+        slab_give(&w.snis, c.sni)
+    slab_give(&w.conns, c)
+
+
+# Free every connection that was closed in this tick.
+cdef inline void conn_reap(worker_t* w) noexcept nogil:
+    cdef conn_t* c
+    while w.dead != NULL:
+        c = w.dead
+        w.dead = c.next_dead
+        conn_free(w, c)
+    store_relaxed(&w.live_connections, w.conns.live_count)

@@ -1,0 +1,63 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L1. Every bound of the data plane, each with its reason. Units last.
+#
+# Limits that an operator may change are settings of the snapshot (types.pxd: snapshot_t); what
+# stands here is fixed because memory layout or fairness depends on it.
+
+cdef enum:
+    # One read in copying mode, and the most that one direction of a relay holds for a slow reader.
+    # Two HAProxy buffers; a flow that fills it twice in a row is moved to splice(2) anyway.
+    BUF_BYTES = 32768
+    # Buffers kept for reuse by one worker (1 MiB): more would be memory held for a burst long over.
+    BUFS_FREE_MAX = 32
+
+    # Capacity asked for a splice pipe. The kernel's default of 64 KiB costs four times the system
+    # calls; more gave nothing in bench/, and 16 MiB a user (fs.pipe-user-pages-soft) is shared.
+    PIPE_BYTES = 262144
+    # Pipes of one worker: 64 x 256 KiB is the kernel's soft limit of one unprivileged user.
+    # Above it a flow simply goes on copying.
+    PIPES_MAX = 64
+    # Idle pipes kept open by one worker.
+    PIPES_FREE_MAX = 8
+    # Full reads in a row after which a flow counts as bulk and goes by splice(2).
+    BULK_READS_MIN = 2
+    # A spliced read smaller than this is a message, not bulk; so many in a row end the splicing.
+    BULK_BYTES_MIN = 8192
+    SMALL_READS_MAX = 4
+
+    # Bytes one flow may move before the other connections get their turn.
+    FLOW_TURN_BYTES = 1048576
+
+    # Events taken by one epoll_wait, and connections accepted by one listener in one tick:
+    # enough to spread the cost of the call, small enough that a storm of accepts starves nobody.
+    TICK_EVENTS_MAX = 256
+    ACCEPTS_PER_TICK_MAX = 64
+    # Pause of a listener that found no file descriptor or no memory. Long enough not to spin,
+    # short against the connect timeout of whoever waits in the backlog.
+    ACCEPT_PAUSE_MS = 50
+
+    LISTENERS_MAX = 64
+    WORKERS_MAX = 64
+    COMMANDS_MAX = 1024
+    # Explicit targets of one snapshot.
+    TARGETS_MAX = 4096
+
+    # RFC 6066 section 3: a host name is at most 255 octets.
+    SNI_BYTES_MAX = 255
+    # A method longer than this is no HTTP (the longest registered one has 17 letters).
+    METHOD_BYTES_MAX = 24
+    # A ClientHello is one handshake message; above this nobody sends one in good faith.
+    CLIENT_HELLO_BYTES_MAX = 16384
+
+    # Slab chunks: items are allocated 64 at a time and never move.
+    SLAB_CHUNK_LOG2 = 6
+
+    # Resolution of timers, and the reach of the wheel (64^4 ticks, 18.6 hours).
+    TIMER_TICK_MS = 4
+    TIMER_LEVELS = 4
+    TIMER_SLOTS = 64
+
+    # One connection, without its buffers. There is one for every user connection: growth is a
+    # decision, so it is pinned by a static assert in conn.pxd.
+    CONN_BYTES_MAX = 512

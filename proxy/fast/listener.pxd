@@ -1,0 +1,209 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. Accepting: whose connection is this, where did it mean to go, may it go there?
+#
+# Rule 1: a listener is level-triggered and never given up. Without descriptors or memory it is
+#         paused for ACCEPT_PAUSE_MS (no spinning) while the kernel's backlog keeps who waits.
+# Rule 2: loop guard. A connection that was made to the proxy itself, not redirected to it, is
+#         refused: relaying it would dial ourselves, again and again.
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
+
+from proxy.fast.addr cimport (
+    addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard,
+)
+from proxy.fast.atomics cimport store_relaxed
+from proxy.fast.conn cimport conn_arm_timer, conn_close
+from proxy.fast.limits cimport ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK_MAX
+from proxy.fast.platform cimport (
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL_CTL_ADD,
+    EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
+    IPPROTO_IP, IPPROTO_IPV6, SO_LINGER, SO_ORIGINAL_DST, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
+    accept4, clock_us, close, epoll_ctl, epoll_event, errno, getsockopt, linger, listen, setsockopt,
+    sockaddr, sockaddr_storage, socklen_t,
+)
+from proxy.fast.reasons cimport (
+    DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
+    EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_DONE, FP_OK, PROTOCOL_NONE, PROTOCOL_PENDING,
+    REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
+)
+from proxy.fast.relay cimport relay_pump
+from proxy.fast.slab cimport slab_take
+from proxy.fast.stats cimport count
+from proxy.fast.timer cimport timer_arm, timer_cancel
+from proxy.fast.types cimport (
+    DOWNSTREAM, TIMER_CONN, TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
+    addr_t, conn_t, listener_t, worker_t,
+)
+from proxy.fast.upstream cimport upstream_connected, upstream_dial, upstream_set_options
+
+cdef enum:
+    TOKEN_KIND_SHIFT = 60
+    TOKEN_SLOT_SHIFT = 32
+    TOKEN_SLOT_MASK = 0x0FFFFFFF
+
+
+# Epoll data: kind, slot, generation. Never a pointer.
+cdef inline uint64_t token_make(uint64_t kind, uint64_t slot, uint64_t generation) noexcept nogil:
+    return (kind << TOKEN_KIND_SHIFT) | (slot << TOKEN_SLOT_SHIFT) | generation
+
+
+# The destination before redirection. An IPv4-mapped peer is asked for with the IPv4 call.
+cdef inline bint listener_original_dst(int fd, uint8_t family, addr_t* target) noexcept nogil:
+    cdef sockaddr_storage storage
+    cdef socklen_t length = sizeof(sockaddr_storage)
+    if getsockopt(fd, IPPROTO_IP if family == 4 else IPPROTO_IPV6, SO_ORIGINAL_DST,
+                  &storage, &length) < 0:
+        return False
+    addr_from_sockaddr(target, &storage)
+    return target.family != 0
+
+
+cdef inline bint listener_is_own_port(const worker_t* w, uint16_t port) noexcept nogil:
+    cdef uint64_t i
+    for i in range(w.listener_count):
+        if w.listeners[i].direction != DIRECTION_EXPLICIT and w.listeners[i].bound.port == port:
+            return True
+    return False
+
+
+# Would relaying to `destination` come back to us? Inbound, every destination is this pod's, so the
+# port decides; outbound, only our own addresses matter: another pod may have the same ports.
+cdef inline bint listener_is_loop(
+    const worker_t* w, const listener_t* l, const addr_t* destination,
+) noexcept nogil:
+    if not listener_is_own_port(w, destination.port):
+        return False
+    if l.direction == DIRECTION_INBOUND or addr_is_loopback(destination):
+        return True
+    return addr_is_same_ip(destination, &l.bound) or (
+        destination.port == l.bound.port and addr_is_wildcard(&l.bound))
+
+
+# Where the connection goes. REASON_OPEN when it may go there.
+cdef inline uint8_t listener_route(worker_t* w, listener_t* l, conn_t* c) noexcept nogil:
+    if l.target >= 0:
+        c.upstream = w.snapshot.targets[l.target]
+        c.original_dst = c.upstream
+        return REASON_OPEN
+    if not listener_original_dst(c.sides[DOWNSTREAM].fd, c.downstream.family, &c.original_dst):
+        return REASON_NO_ORIGINAL_DST
+    c.upstream = c.original_dst
+    if listener_is_loop(w, l, &c.original_dst):
+        return REASON_LOOP
+    return REASON_OPEN
+
+
+# Register one side, edge-triggered, for the whole life of the connection.
+cdef inline bint listener_watch(worker_t* w, conn_t* c, int i) noexcept nogil:
+    cdef epoll_event event
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
+    event.data.u64 = token_make(
+        TOKEN_CONN_DOWNSTREAM if i == DOWNSTREAM else TOKEN_CONN_UPSTREAM,
+        c.head.slot, c.head.generation)
+    return epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, c.sides[i].fd, &event) == 0
+
+
+# Refuse without a conn_t: all that may be had are taken. The peer sees RST.
+cdef inline void listener_refuse(worker_t* w, const listener_t* l, int fd) noexcept nogil:
+    cdef linger abort_at_once
+    abort_at_once.l_onoff = 1
+    abort_at_once.l_linger = 0
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
+    close(fd)
+    count(&w.stats.opened[l.direction])
+    count(&w.stats.closed[l.direction][PROTOCOL_NONE][REASON_LIMIT_CONNECTIONS])
+    count(&w.stats.events[EVENT_LIMIT_CONNECTIONS])
+
+
+# A new connection: route it, dial, and start to listen to both sides. It owns `fd`.
+cdef inline void listener_open(
+    worker_t* w, listener_t* l, int fd, const sockaddr_storage* peer,
+) noexcept nogil:
+    cdef conn_t* c = <conn_t*>slab_take(&w.conns)
+    cdef uint8_t reason
+    cdef int status
+    if c == NULL:
+        listener_refuse(w, l, fd)
+        return
+    c.sides[DOWNSTREAM].fd = fd
+    c.sides[DOWNSTREAM].is_writable = 1
+    c.sides[UPSTREAM].fd = -1
+    c.direction = l.direction
+    c.timer.kind = TIMER_CONN
+    c.timer.owner = c
+    c.opened_us = clock_us(CLOCK_MONOTONIC)
+    c.opened_unix_us = clock_us(CLOCK_REALTIME)
+    c.active_ms = w.now_ms
+    c.connect_us = -1
+    c.id = w.next_id
+    w.next_id += 1
+    addr_from_sockaddr(&c.downstream, peer)
+    count(&w.stats.opened[c.direction])
+    count(&w.stats.open[c.direction][PROTOCOL_PENDING])
+    reason = listener_route(w, l, c)
+    if reason != REASON_OPEN:
+        conn_close(w, c, reason)
+        return
+    status = upstream_dial(w, c)
+    if status == FP_DONE:
+        return
+    if not listener_watch(w, c, DOWNSTREAM) or not listener_watch(w, c, UPSTREAM):
+        conn_close(w, c, REASON_NO_MEMORY)
+        return
+    if status == FP_OK:
+        upstream_connected(w, c)
+    else:
+        conn_arm_timer(w, c)
+
+
+# Stop or resume the events of a listener. A failure leaves it watched: louder, but not deaf.
+cdef inline void listener_set_paused(worker_t* w, listener_t* l, bint paused) noexcept nogil:
+    cdef epoll_event event
+    event.events = 0 if paused else EPOLLIN
+    event.data.u64 = token_make(TOKEN_LISTENER, <uint64_t>(l - &w.listeners[0]), 0)
+    epoll_ctl(w.epoll_fd, EPOLL_CTL_MOD, l.fd, &event)
+    l.is_paused = paused
+    if paused:
+        timer_arm(&w.wheel, &l.timer, w.now_ms + ACCEPT_PAUSE_MS)
+
+
+# Accept up to `accepts_max` connections. Returns FP_AGAIN when the backlog is empty or the listener
+# had to be paused, FP_OK when there may be more.
+cdef inline int listener_accept(worker_t* w, listener_t* l, int accepts_max) noexcept nogil:
+    cdef sockaddr_storage peer
+    cdef socklen_t length
+    cdef int fd
+    for _ in range(accepts_max):
+        length = sizeof(sockaddr_storage)
+        fd = accept4(l.fd, <sockaddr*>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            listener_open(w, l, fd, &peer)
+        elif errno == EAGAIN:
+            return FP_AGAIN
+        elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+            count(&w.stats.events[EVENT_ACCEPT_PAUSED])
+            listener_set_paused(w, l, True)
+            return FP_AGAIN
+        else:                   # accept(2): the error of a connection that died in the backlog
+            count(&w.stats.events[EVENT_ACCEPT_ERROR])
+    return FP_OK
+
+
+cdef inline void listener_close(worker_t* w, listener_t* l) noexcept nogil:
+    if l.fd < 0:
+        return
+    timer_cancel(&w.wheel, &l.timer)
+    close(l.fd)
+    l.fd = -1
+    store_relaxed(&w.live_listeners, w.live_listeners - 1)
+
+
+# Close a listener, but not on those who are already in its backlog: narrow the door, let them in,
+# close. (A SYN that completes between the last accept and the close is reset by the kernel.)
+cdef inline void listener_drain(worker_t* w, listener_t* l) noexcept nogil:
+    if l.fd < 0:
+        return
+    listen(l.fd, 0)
+    while listener_accept(w, l, ACCEPTS_PER_TICK_MAX) == FP_OK:
+        pass
+    listener_close(w, l)

@@ -1,0 +1,296 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. The relay: what one side says reaches the other, in order, whole, with bounded memory.
+#
+# Sockets are registered once, edge-triggered (worker.pxd). An edge sets is_readable or is_writable;
+# pump() goes on until the kernel says EAGAIN or a read comes back short, which proves the same
+# with one call less, unless a FIN, a RST or urgent data was announced behind those bytes.
+#
+# A message costs recv and send. Bytes land in the worker's scratch and are written from there;
+# only what the target does not take is copied to a buffer of its own, and until that is gone the
+# source is not read (backpressure by the kernel's windows). A flow that fills its reads goes by
+# splice(2) instead, and comes back when its reads get small.
+#
+# Hazard: pump() may close the connection (conn_close marks it); the loops look at close_reason.
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from proxy.fast.buf cimport buf_append, buf_give, buf_room, buf_take
+from proxy.fast.check cimport FP_ASSERT
+from proxy.fast.conn cimport (
+    conn_arm_timer, conn_close, conn_drop_flow, conn_label, conn_queue_ready,
+)
+from proxy.fast.detect cimport detect_feed, detect_finish, detect_upstream_first
+from proxy.fast.limits cimport (
+    BUF_BYTES, BULK_BYTES_MIN, BULK_READS_MIN, FLOW_TURN_BYTES, PIPE_BYTES, SMALL_READS_MAX,
+)
+from proxy.fast.pipes cimport pipe_give, pipe_take
+from proxy.fast.platform cimport (
+    EAGAIN, EINTR, EINVAL, ETIMEDOUT, MSG_NOSIGNAL, SHUT_WR, SPLICE_F_MOVE, SPLICE_F_NONBLOCK,
+    errno, recv, send, shutdown, splice,
+)
+from proxy.fast.reasons cimport (
+    EVENT_SPLICE_NO_PIPE, EVENT_SPLICE_STARTED, FP_AGAIN, FP_DONE, FP_OK, PHASE_CONNECTING,
+    PHASE_HALF_OPEN, PROTOCOL_PENDING, REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT,
+    REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT,
+    SPEAKER_DOWNSTREAM, SPEAKER_NONE, SPEAKER_UPSTREAM,
+)
+from proxy.fast.slab cimport slab_take
+from proxy.fast.stats cimport count, count_many
+from proxy.fast.types cimport DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, UPSTREAM
+from proxy.fast.types cimport conn_t, flow_t, side_t, sni_t, worker_t
+
+
+# The reason when side `i` failed with `error`.
+cdef inline uint8_t relay_failure(int i, int error) noexcept nogil:
+    if error == ETIMEDOUT:
+        return REASON_DOWNSTREAM_TIMEOUT if i == DOWNSTREAM else REASON_UPSTREAM_TIMEOUT
+    return REASON_DOWNSTREAM_RESET if i == DOWNSTREAM else REASON_UPSTREAM_RESET
+
+
+# Label the connection by its first bytes; `source` is what side `i` just said.
+cdef inline void relay_detect(
+    worker_t* w, conn_t* c, int i, const char* source, uint32_t length,
+) noexcept nogil:
+    if c.speaker == SPEAKER_NONE:
+        c.speaker = SPEAKER_DOWNSTREAM if i == DOWNSTREAM else SPEAKER_UPSTREAM
+        if i == UPSTREAM:
+            detect_upstream_first(&c.detect, <const uint8_t*>source, length)
+        elif source[0] == 0x16:
+            c.sni = <sni_t*>slab_take(&w.snis)      # NULL: the name will not be recorded
+    if i == UPSTREAM:
+        detect_finish(&c.detect)
+    elif not detect_feed(
+            &c.detect, <const uint8_t*>source, length, w.snapshot.detect_bytes_max, c.sni):
+        return
+    conn_label(w, c, c.detect.protocol)
+
+
+cdef inline void relay_count_read(worker_t* w, conn_t* c, int i, int64_t length) noexcept nogil:
+    c.flows[i].read_bytes += length
+    c.active_ms = w.now_ms
+    count_many(&w.stats.bytes[c.direction][0 if i == DOWNSTREAM else 2], length)
+
+
+cdef inline void relay_count_written(worker_t* w, conn_t* c, int i, int64_t length) noexcept nogil:
+    c.flows[i].written_bytes += length
+    c.active_ms = w.now_ms
+    count_many(&w.stats.bytes[c.direction][3 if i == DOWNSTREAM else 1], length)
+
+
+# The target of flow `i` takes no more bytes: it was reset. What it said before that still goes to
+# the other side, as it would without us; then both learn of the reset.
+cdef inline void relay_break(worker_t* w, conn_t* c, int i, int error) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    flow.is_broken = 1
+    conn_drop_flow(w, c, i)
+    if not c.flows[1 - i].is_broken:
+        c.sides[1 - i].is_readable = 1
+        relay_pump_connected(w, c, 1 - i)
+    conn_close(w, c, relay_failure(1 - i, error))
+
+
+# Write what waits in flow `i`. FP_OK: nothing waits any more. FP_AGAIN: the target is full.
+# FP_DONE: the connection is closed.
+cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    cdef side_t* target = &c.sides[1 - i]
+    cdef int64_t n
+    while flow.held != NULL or flow.pipe != NULL:
+        if not target.is_writable:
+            return FP_AGAIN
+        if flow.held != NULL:
+            n = send(target.fd, flow.held.bytes + flow.held.start,
+                     flow.held.end - flow.held.start, MSG_NOSIGNAL)
+        else:
+            n = splice(flow.pipe.read_fd, NULL, target.fd, NULL, flow.pipe.held_bytes,
+                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        if n < 0:
+            if errno == EINTR:
+                continue
+            if errno != EAGAIN:
+                relay_break(w, c, i, errno)
+                return FP_DONE
+            target.is_writable = 0
+            return FP_AGAIN
+        relay_count_written(w, c, i, n)
+        if flow.held != NULL:
+            flow.held.start += <uint32_t>n
+            if flow.held.start == flow.held.end:
+                buf_give(&w.bufs, flow.held)
+                flow.held = NULL
+        else:
+            flow.pipe.held_bytes -= <uint32_t>n
+            if flow.pipe.held_bytes == 0:
+                pipe_give(&w.pipes, flow.pipe)
+                flow.pipe = NULL
+    return FP_OK
+
+
+# Keep bytes that could not be written. FP_DONE: no memory, closed.
+cdef inline int relay_hold(
+    worker_t* w, conn_t* c, int i, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    if flow.held == NULL:
+        flow.held = buf_take(&w.bufs)
+        if flow.held == NULL:
+            conn_close(w, c, REASON_NO_MEMORY)
+            return FP_DONE
+    buf_append(flow.held, source, length)
+    return FP_OK
+
+
+# A read of side `i` returned `n` <= 0. FP_OK: EOF was noted. FP_AGAIN: drained. FP_DONE: closed.
+cdef inline int relay_read_ended(worker_t* w, conn_t* c, int i, int64_t n) noexcept nogil:
+    if n == 0:
+        c.flows[i].has_eof = 1
+        if c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
+            detect_finish(&c.detect)
+            conn_label(w, c, c.detect.protocol)
+        return FP_OK
+    if errno == EAGAIN:
+        c.sides[i].is_readable = 0
+        return FP_AGAIN
+    if errno == EINTR:
+        return FP_OK
+    conn_close(w, c, relay_failure(i, errno))
+    return FP_DONE
+
+
+# Read once into the scratch and write from there. `limit`: bytes wanted at most.
+# FP_OK: go on. FP_AGAIN: the source is drained. FP_DONE: closed.
+cdef inline int relay_copy(
+    worker_t* w, conn_t* c, int i, uint32_t limit, int64_t* turn_bytes,
+) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    cdef side_t* source = &c.sides[i]
+    cdef side_t* target = &c.sides[1 - i]
+    cdef int64_t n = recv(source.fd, w.scratch, limit, 0)
+    cdef int64_t written = 0
+    if n <= 0:
+        return relay_read_ended(w, c, i, n)
+    turn_bytes[0] -= n
+    relay_count_read(w, c, i, n)
+    if c.protocol == PROTOCOL_PENDING:
+        relay_detect(w, c, i, w.scratch, <uint32_t>n)
+    if n < limit:
+        source.is_readable = source.is_hungup | source.is_urgent
+        flow.streak = 0
+    elif limit == BUF_BYTES:
+        flow.streak += 1
+        if flow.streak >= BULK_READS_MIN and w.snapshot.splice_enabled:
+            flow.mode = FLOW_SPLICE
+            flow.streak = 0
+            c.is_spliced = 1
+            count(&w.stats.events[EVENT_SPLICE_STARTED])
+        elif flow.streak >= BULK_READS_MIN:
+            flow.streak = BULK_READS_MIN
+    if target.is_writable:
+        written = send(target.fd, w.scratch, n, MSG_NOSIGNAL)
+        if written < 0:
+            if errno != EAGAIN and errno != EINTR:
+                relay_break(w, c, i, errno)
+                return FP_DONE
+            target.is_writable = errno == EINTR
+            written = 0
+        relay_count_written(w, c, i, written)
+    if written < n:
+        return relay_hold(w, c, i, w.scratch + written, <uint32_t>(n - written))
+    return FP_OK
+
+
+# Fill a pipe from the source; relay_flush() empties it. Same results as relay_copy().
+cdef inline int relay_splice(worker_t* w, conn_t* c, int i, int64_t* turn_bytes) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    cdef int64_t n
+    cdef int status
+    FP_ASSERT(flow.pipe == NULL)
+    flow.pipe = pipe_take(&w.pipes)
+    if flow.pipe == NULL:
+        count(&w.stats.events[EVENT_SPLICE_NO_PIPE])
+        flow.mode = FLOW_COPY
+        return FP_OK
+    n = splice(c.sides[i].fd, NULL, flow.pipe.write_fd, NULL, PIPE_BYTES,
+               SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    if n > 0:
+        flow.pipe.held_bytes = <uint32_t>n
+        turn_bytes[0] -= n
+        relay_count_read(w, c, i, n)
+        flow.streak = flow.streak + 1 if n < BULK_BYTES_MIN else 0
+        if flow.streak >= SMALL_READS_MAX:
+            flow.mode = FLOW_COPY
+            flow.streak = 0
+        return FP_OK
+    status = FP_OK
+    if n < 0 and errno == EINVAL:       # this kind of socket cannot be spliced
+        flow.mode = FLOW_COPY
+    else:
+        status = relay_read_ended(w, c, i, n)
+    pipe_give(&w.pipes, flow.pipe)
+    flow.pipe = NULL
+    return status
+
+
+# Everything that side `i` said was written, its FIN is next. Both FINs passed: the end.
+cdef inline void relay_pass_fin(worker_t* w, conn_t* c, int i) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    if flow.has_passed_fin:
+        return
+    flow.has_passed_fin = 1
+    if c.flows[1 - i].has_passed_fin:
+        conn_close(w, c, REASON_OK)     # closing the sockets sends this FIN, too
+        return
+    if shutdown(c.sides[1 - i].fd, SHUT_WR) < 0:
+        conn_close(w, c, relay_failure(1 - i, errno))
+        return
+    c.phase = PHASE_HALF_OPEN
+    c.active_ms = w.now_ms
+    conn_arm_timer(w, c)
+
+
+# While the upstream is being dialled: read what the downstream says, up to one buffer.
+cdef inline void relay_read_early(worker_t* w, conn_t* c) noexcept nogil:
+    cdef flow_t* flow = &c.flows[DOWNSTREAM]
+    cdef int64_t turn_bytes = BUF_BYTES
+    cdef uint32_t room
+    while c.sides[DOWNSTREAM].is_readable and not flow.has_eof:
+        room = BUF_BYTES if flow.held == NULL else buf_room(flow.held)
+        if room == 0 or relay_copy(w, c, DOWNSTREAM, room, &turn_bytes) != FP_OK:
+            return
+
+
+# Move flow `i` of a connected pair as far as it goes now.
+cdef inline void relay_pump_connected(worker_t* w, conn_t* c, int i) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    cdef side_t* source = &c.sides[i]
+    cdef int64_t turn_bytes = FLOW_TURN_BYTES
+    cdef int status
+    while c.close_reason == REASON_OPEN:
+        status = relay_flush(w, c, i)
+        if status != FP_OK:
+            return
+        if flow.has_eof:
+            relay_pass_fin(w, c, i)
+            return
+        if not source.is_readable:
+            return
+        if turn_bytes <= 0:
+            conn_queue_ready(w, c)
+            return
+        if flow.mode == FLOW_SPLICE:
+            status = relay_splice(w, c, i, &turn_bytes)
+        else:
+            status = relay_copy(w, c, i, BUF_BYTES, &turn_bytes)
+        if status == FP_DONE:
+            return
+
+
+# Move flow `i` as far as the phase of the connection allows.
+cdef inline void relay_pump(worker_t* w, conn_t* c, int i) noexcept nogil:
+    if c.close_reason != REASON_OPEN:
+        return
+    if c.phase == PHASE_CONNECTING:
+        if i == DOWNSTREAM:
+            relay_read_early(w, c)
+        return
+    relay_pump_connected(w, c, i)

@@ -1,0 +1,383 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L6. The worker: one loop round, the tick. A passive object: a thread or a test drives it.
+#
+# A tick does, in this order, and the order carries meaning:
+#   1. wait for events, no longer than the next timer, not at all while a flow waits for its turn
+#   2. read the clock, adopt the newest snapshot: from here to the end of the tick it is the truth
+#   3. dispatch events: commands, accepts, sockets
+#   4. give flows that had used up their turn another one
+#   5. fire timers
+#   6. free what was closed, tell Python what it waits for
+# Nothing is freed before 6, so that pointers taken in 3 to 5 stay valid and stale events find a
+# connection that is marked closed, or none at all (generation).
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from proxy.fast.addr cimport addr_from_sockaddr
+from proxy.fast.atomics cimport load_acquire, load_pointer, load_relaxed, store_relaxed, store_release
+from proxy.fast.buf cimport buf_pool_free
+from proxy.fast.check cimport FP_ASSERT
+from proxy.fast.conn cimport (
+    conn_arm_timer, conn_close, conn_reap, conn_to_record, conn_unqueue_ready,
+)
+from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, TICK_EVENTS_MAX
+from proxy.fast.listener cimport (
+    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, listener_accept, listener_close,
+    listener_drain, listener_set_paused, token_make,
+)
+from proxy.fast.pipes cimport pipe_pool_free
+from proxy.fast.platform cimport (
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP,
+    EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, SO_ERROR, SOL_SOCKET,
+    clock_us, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getsockname,
+    getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
+)
+from proxy.fast.reasons cimport (
+    EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING, PHASE_HALF_OPEN,
+    REASON_CONNECT_TIMEOUT, REASON_HALF_OPEN_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OPEN,
+    REASON_OPERATOR, REASON_STOPPED,
+)
+from proxy.fast.relay cimport relay_failure, relay_pump
+from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
+from proxy.fast.slab cimport slab_at, slab_find, slab_free, slab_init, slab_slot_count
+from proxy.fast.stats cimport count
+from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
+from proxy.fast.types cimport (
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
+    COMMAND_STOP_ACCEPTING, DOWNSTREAM, TIMER_CONN, TIMER_LISTENER, TOKEN_COMMANDS,
+    TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
+    command_t, conn_t, dump_t, listener_t, record_t, side_t, slab_head_t, sni_t, snapshot_t,
+    timer_node_t, worker_t,
+)
+from proxy.fast.upstream cimport upstream_connected, upstream_dialled, upstream_set_options
+
+
+# ---- life -------------------------------------------------------------------------------------
+
+# Set up a zeroed worker. FP_OK, or FP_DONE with errno set; worker_free() is due in both cases.
+cdef inline int worker_init(
+    worker_t* w, int index, uint32_t connections_max, uint32_t record_count, uint32_t command_count,
+    int record_fd,
+) noexcept nogil:
+    cdef epoll_event event
+    cdef int i
+    w.index = index
+    w.record_fd = record_fd
+    w.connections_max = connections_max
+    w.next_id = (<uint64_t>index << 56) + 1
+    for i in range(LISTENERS_MAX):
+        w.listeners[i].fd = -1
+    slab_init(&w.conns, sizeof(conn_t), connections_max)
+    slab_init(&w.snis, sizeof(sni_t), connections_max)
+    w.now_us = clock_us(CLOCK_MONOTONIC)
+    w.now_ms = w.now_us // 1000
+    wheel_init(&w.wheel, w.now_ms)
+    w.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+    w.command_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if w.epoll_fd < 0 or w.command_fd < 0:
+        return FP_DONE
+    if not ring_init(&w.commands, sizeof(command_t), command_count):
+        return FP_DONE
+    if not ring_init(&w.records, sizeof(record_t), record_count):
+        return FP_DONE
+    event.events = EPOLLIN
+    event.data.u64 = token_make(TOKEN_COMMANDS, 0, 0)
+    if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, w.command_fd, &event) < 0:
+        return FP_DONE
+    return FP_OK
+
+
+# Free what worker_init() made. The worker must have stopped, or never have run.
+cdef inline void worker_free(worker_t* w) noexcept nogil:
+    slab_free(&w.conns)
+    slab_free(&w.snis)
+    buf_pool_free(&w.bufs)
+    pipe_pool_free(&w.pipes)
+    ring_free(&w.commands)
+    ring_free(&w.records)
+    if w.epoll_fd >= 0:
+        close(w.epoll_fd)
+    if w.command_fd >= 0:
+        close(w.command_fd)
+
+
+# Make a thread that waits on an eventfd look up.
+cdef inline void worker_wake(worker_t* w, int fd) noexcept nogil:
+    cdef uint64_t one = 1
+    if write(fd, &one, sizeof(uint64_t)) < 0:       # only at 2^64 - 2 unread wake-ups
+        count(&w.stats.events[EVENT_WAKE_FAILED])
+
+
+# ---- events -----------------------------------------------------------------------------------
+
+# What an event says about a side, in our words.
+cdef inline void worker_note_event(side_t* side, uint32_t events) noexcept nogil:
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        side.is_readable = 1
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        side.is_hungup = 1
+    if events & EPOLLPRI:
+        side.is_readable = 1
+        side.is_urgent = 1
+    if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+        side.is_writable = 1
+
+
+# An event of side `i` of a connection.
+cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) noexcept nogil:
+    cdef int error = 0
+    cdef socklen_t length = sizeof(int)
+    cdef uint8_t was_writable = c.sides[i].is_writable
+    if c.close_reason != REASON_OPEN:
+        return
+    if i == UPSTREAM and c.phase == PHASE_CONNECTING:
+        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP) or upstream_dialled(w, c) != FP_OK:
+            return
+        upstream_connected(w, c)
+    worker_note_event(&c.sides[i], events)
+    relay_pump(w, c, i)
+    if not was_writable or events & EPOLLERR:
+        relay_pump(w, c, 1 - i)
+    if events & EPOLLERR and c.close_reason == REASON_OPEN:
+        # Nobody reads this side any more (its FIN was passed on), so only the event told us.
+        getsockopt(c.sides[i].fd, SOL_SOCKET, SO_ERROR, &error, &length)
+        conn_close(w, c, relay_failure(i, error))
+
+
+cdef inline void worker_on_event(worker_t* w, uint64_t token, uint32_t events) noexcept nogil:
+    cdef uint32_t kind = <uint32_t>(token >> TOKEN_KIND_SHIFT)
+    cdef uint32_t slot = <uint32_t>(token >> TOKEN_SLOT_SHIFT) & TOKEN_SLOT_MASK
+    cdef slab_head_t* head
+    if kind == TOKEN_COMMANDS:
+        worker_on_commands(w)
+    elif kind == TOKEN_LISTENER:
+        if w.listeners[slot].fd >= 0 and not w.listeners[slot].is_paused:
+            listener_accept(w, &w.listeners[slot], ACCEPTS_PER_TICK_MAX)
+    else:
+        head = slab_find(&w.conns, slot, <uint32_t>token)
+        if head == NULL:
+            count(&w.stats.events[EVENT_STALE])
+        else:
+            worker_on_conn(
+                w, <conn_t*>head, DOWNSTREAM if kind == TOKEN_CONN_DOWNSTREAM else UPSTREAM,
+                events)
+
+
+# ---- timers -----------------------------------------------------------------------------------
+
+# The timer of a connection fired: too late for its phase, or just the lazy look.
+cdef inline void worker_on_conn_timer(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint64_t limit_ms
+    if c.close_reason != REASON_OPEN:
+        return
+    if c.phase == PHASE_CONNECTING:
+        conn_close(w, c, REASON_CONNECT_TIMEOUT)
+        return
+    limit_ms = (
+        w.snapshot.half_open_ms if c.phase == PHASE_HALF_OPEN else w.snapshot.idle_ms)
+    if w.now_ms - c.active_ms < limit_ms:
+        conn_arm_timer(w, c)
+    elif c.phase == PHASE_HALF_OPEN:
+        conn_close(w, c, REASON_HALF_OPEN_TIMEOUT)
+    else:
+        conn_close(w, c, REASON_IDLE_TIMEOUT)
+
+
+cdef inline void worker_fire_timers(worker_t* w) noexcept nogil:
+    cdef timer_node_t* node
+    cdef listener_t* listener
+    timer_advance(&w.wheel, w.now_ms)
+    while True:
+        node = timer_next_due(&w.wheel)
+        if node == NULL:
+            return
+        if node.kind == TIMER_CONN:
+            worker_on_conn_timer(w, <conn_t*>node.owner)
+        else:
+            listener = <listener_t*>node.owner
+            listener_set_paused(w, listener, False)
+
+
+# ---- commands ---------------------------------------------------------------------------------
+
+# Take over a listening socket: a = fd, b = direction, c = target, d = the caller's id.
+cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept nogil:
+    cdef listener_t* l
+    cdef sockaddr_storage storage
+    cdef socklen_t length = sizeof(sockaddr_storage)
+    cdef epoll_event event
+    FP_ASSERT(w.listener_count < LISTENERS_MAX)     # Engine.listen() counts
+    l = &w.listeners[w.listener_count]
+    memset(l, 0, sizeof(listener_t))
+    l.fd = command.a
+    l.direction = <uint8_t>command.b
+    l.target = command.c
+    l.id = command.d
+    l.timer.kind = TIMER_LISTENER
+    l.timer.owner = l
+    if getsockname(l.fd, <sockaddr*>&storage, &length) == 0:
+        addr_from_sockaddr(&l.bound, &storage)
+    upstream_set_options(l.fd, w.snapshot)
+    event.events = EPOLLIN
+    event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
+    w.listener_count += 1
+    store_relaxed(&w.live_listeners, w.live_listeners + 1)
+    if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, l.fd, &event) < 0:
+        listener_close(w, l)                        # live_listeners tells Python
+
+
+# Close every live connection whose direction is in the bit mask.
+cdef inline void worker_close_all(worker_t* w, int32_t directions, uint8_t reason) noexcept nogil:
+    cdef uint32_t slot
+    cdef conn_t* c
+    for slot in range(slab_slot_count(&w.conns)):
+        c = <conn_t*>slab_at(&w.conns, slot)
+        if c.head.is_live and (directions >> c.direction) & 1:
+            conn_close(w, c, reason)
+
+
+cdef inline void worker_close_one(worker_t* w, uint64_t id) noexcept nogil:
+    cdef uint32_t slot
+    cdef conn_t* c
+    for slot in range(slab_slot_count(&w.conns)):
+        c = <conn_t*>slab_at(&w.conns, slot)
+        if c.head.is_live and c.id == id:
+            conn_close(w, c, REASON_OPERATOR)
+            return
+
+
+# Answer COMMAND_DUMP: as many live connections as the answer has room for.
+cdef inline void worker_dump(worker_t* w, dump_t* dump) noexcept nogil:
+    cdef uint32_t slot
+    cdef conn_t* c
+    for slot in range(slab_slot_count(&w.conns)):
+        c = <conn_t*>slab_at(&w.conns, slot)
+        if not c.head.is_live or c.close_reason != REASON_OPEN:
+            continue
+        if dump.row_count == dump.row_capacity:
+            break
+        conn_to_record(w, c, &dump.rows[dump.row_count], w.now_us)
+        dump.row_count += 1
+    store_release(&dump.is_done, 1)
+    w.must_wake_python = 1
+
+
+cdef inline void worker_stop_accepting(worker_t* w, int32_t directions) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.listener_count):
+        if (directions >> w.listeners[i].direction) & 1:
+            listener_drain(w, &w.listeners[i])
+    w.must_wake_python = 1
+
+
+cdef inline void worker_stop(worker_t* w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.listener_count):
+        listener_close(w, &w.listeners[i])
+    worker_close_all(w, ~0, REASON_STOPPED)
+    w.is_stopping = 1
+
+
+cdef inline void worker_on_command(worker_t* w, const command_t* command) noexcept nogil:
+    if command.op == COMMAND_LISTEN:
+        worker_listen(w, command)
+    elif command.op == COMMAND_STOP_ACCEPTING:
+        worker_stop_accepting(w, command.a)
+    elif command.op == COMMAND_CLOSE_ALL:
+        worker_close_all(w, command.a, <uint8_t>command.b)
+    elif command.op == COMMAND_CLOSE_ONE:
+        worker_close_one(w, command.id)
+    elif command.op == COMMAND_RECORDS:
+        w.records_enabled = <uint8_t>command.a
+    elif command.op == COMMAND_DUMP:
+        worker_dump(w, <dump_t*>command.pointer)
+
+
+cdef inline void worker_on_commands(worker_t* w) noexcept nogil:
+    cdef uint64_t wakes = 0
+    cdef command_t* command
+    read(w.command_fd, &wakes, sizeof(uint64_t))    # first clear, then look: no command is missed
+    while True:
+        command = <command_t*>ring_peek(&w.commands)
+        if command == NULL:
+            return
+        worker_on_command(w, command)
+        ring_take(&w.commands)
+
+
+# ---- the tick ---------------------------------------------------------------------------------
+
+cdef inline void worker_adopt_snapshot(worker_t* w) noexcept nogil:
+    w.snapshot = <const snapshot_t*>load_pointer(&w.next_snapshot)
+    if w.snapshot.version != w.snapshot_version:
+        store_release(&w.snapshot_version, w.snapshot.version)
+        w.must_wake_python = 1
+
+
+# Another turn for the flows that used up theirs, each connection once.
+cdef inline void worker_run_ready(worker_t* w) noexcept nogil:
+    cdef conn_t* c = w.ready
+    cdef conn_t* following
+    # Who needs yet another turn is put in front of the list, where this walk does not come by.
+    while c != NULL:
+        following = c.next_ready
+        conn_unqueue_ready(w, c)
+        relay_pump(w, c, DOWNSTREAM)
+        relay_pump(w, c, UPSTREAM)
+        c = following
+
+
+# Up to when epoll may sleep, in ms; -1 for ever.
+cdef inline int worker_wait_ms(worker_t* w, int timeout_ms) noexcept nogil:
+    cdef int64_t wait_ms
+    if w.ready != NULL:
+        return 0
+    wait_ms = timer_wait_ms(&w.wheel, w.now_ms)
+    if wait_ms < 0 or (timeout_ms >= 0 and wait_ms > timeout_ms):
+        return timeout_ms
+    return <int>wait_ms if wait_ms < 1000000000 else 1000000000
+
+
+# How long the loop was deaf to new events. Python resets the longest when it has read it.
+cdef inline void worker_count_tick(worker_t* w) noexcept nogil:
+    cdef uint64_t took_us = clock_us(CLOCK_MONOTONIC) - w.tick_us
+    count(&w.stats.ticks)
+    if took_us > load_relaxed(&w.stats.longest_tick_us):
+        store_relaxed(&w.stats.longest_tick_us, took_us)
+
+
+# One round. `timeout_ms` < 0: wait for ever. Returns the number of events. A snapshot must have
+# been published before the first one.
+cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
+    cdef int n = epoll_wait(
+        w.epoll_fd, w.events, TICK_EVENTS_MAX, worker_wait_ms(w, timeout_ms))
+    cdef int i
+    w.now_us = clock_us(CLOCK_MONOTONIC)
+    w.now_ms = w.now_us // 1000
+    w.tick_us = w.now_us
+    worker_adopt_snapshot(w)
+    if load_acquire(&w.must_stop) and not w.is_stopping:
+        worker_stop(w)
+    for i in range(n):
+        worker_on_event(w, w.events[i].data.u64, w.events[i].events)
+    if w.ready != NULL:
+        worker_run_ready(w)
+    worker_fire_timers(w)
+    if w.dead != NULL:
+        w.now_us = clock_us(CLOCK_MONOTONIC)
+        conn_reap(w)
+    store_relaxed(&w.live_connections, w.conns.live_count)
+    worker_count_tick(w)
+    if w.must_wake_python:
+        w.must_wake_python = 0
+        worker_wake(w, w.record_fd)
+    return n
+
+
+# The thread: ticks until must_stop is set. It never takes the GIL.
+cdef inline void* worker_main(void* argument) noexcept nogil:
+    cdef worker_t* w = <worker_t*>argument
+    while not w.is_stopping:
+        worker_tick(w, -1)
+    return NULL
