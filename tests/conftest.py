@@ -1,0 +1,61 @@
+"""Fixtures of every test that needs the proxy as a process, and how the suite is chosen."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from proxy._fastpath import ABI
+from tests.support.rig import Pair, Rig, Route
+from tests.support.sockets import LOOPBACK
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: minutes long; runs only when asked for with -m soak")
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to call a sanitizer run good that was, by some path, a run of the release build."""
+    expected = os.environ.get("REMORA_EXPECT_ABI", ABI)
+    if expected != ABI:
+        pytest.exit(f"the extension is a {ABI} build, not {expected}", returncode=1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" in config.option.markexpr:
+        return
+    soaks = [item for item in items if item.get_closest_marker("soak")]
+    if soaks:
+        config.hook.pytest_deselected(items=soaks)
+        items[:] = [item for item in items if item not in soaks]
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """Whatever the test starts on it is stopped, and checked, when the test is over."""
+    made = Rig()
+    try:
+        yield made
+    finally:
+        try:
+            made.close()
+        finally:
+            made.print_logs()
+
+
+@pytest.fixture
+def route(rig: Rig) -> Route:
+    """One proxy, one explicit listener, one listening upstream; IPv4, all defaults."""
+    return rig.route()
+
+
+@pytest.fixture(params=list(LOOPBACK))
+def route_of_each_family(rig: Rig, request: pytest.FixtureRequest) -> Route:
+    """The same over IPv4 and over IPv6."""
+    return rig.route(host=LOOPBACK[request.param])
+
+
+@pytest.fixture
+def pair(route_of_each_family: Route) -> Pair:
+    """One open connection through the proxy, over IPv4 and over IPv6."""
+    return route_of_each_family.pair()
