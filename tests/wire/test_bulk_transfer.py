@@ -1,0 +1,94 @@
+"""100 MiB arrive as they were sent, each way and both ways at once, spliced and copied."""
+
+import socket
+
+import pytest
+
+from tests.support.rig import Pair, Rig, Route
+from tests.support.sockets import receive_exactly
+from tests.support.transfers import MIB, Payload, receive_all, send_all
+
+UP = Payload(1, 100 * MIB)
+DOWN = Payload(2, 100 * MIB)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=[[], ["--no-splice"]], ids=["splice", "copy"])
+def bulk_route(rig: Rig, request: pytest.FixtureRequest) -> Route:
+    return rig.route(*request.param)
+
+
+def check(rig: Rig, sender: socket.socket, receiver: socket.socket, payload: Payload) -> None:
+    sending = rig.background(send_all, sender, payload)
+    assert receive_all(receiver) == payload.digest()
+    sending.result()
+
+
+def test_a_hundred_mebibytes_reach_the_upstream(bulk_route: Route) -> None:
+    pair = bulk_route.pair()
+    check(bulk_route.rig, pair.downstream, pair.upstream, UP)
+
+
+def test_a_hundred_mebibytes_reach_the_downstream(bulk_route: Route) -> None:
+    pair = bulk_route.pair()
+    check(bulk_route.rig, pair.upstream, pair.downstream, DOWN)
+
+
+def test_a_hundred_mebibytes_each_way_at_once(bulk_route: Route) -> None:
+    rig, pair = bulk_route.rig, bulk_route.pair()
+    upwards = rig.background(check, rig, pair.downstream, pair.upstream, UP)
+    check(rig, pair.upstream, pair.downstream, DOWN)
+    upwards.result()
+    bulk_route.proxy.wait_closed("ok")
+
+
+def test_bulk_goes_by_splice_unless_it_is_switched_off(rig: Rig) -> None:
+    for flags, spliced in (((), True), (("--no-splice",), False)):
+        route = rig.route(*flags)
+        pair = route.pair()
+        check(rig, pair.downstream, pair.upstream, Payload(3, 8 * MIB))
+        assert route.proxy.connections()[0]["spliced"] is spliced
+        started = route.proxy.metrics()("remora_events_total", event="splice_started")
+        assert (started > 0) is spliced
+
+
+def test_small_messages_still_pass_one_by_one_after_bulk(rig: Rig) -> None:
+    route = rig.route()
+    pair = route.pair()
+    payload = Payload(4, 8 * MIB)
+    for _ in range(3):
+        sending = rig.background(send_without_end, pair.downstream, payload)
+        received = receive_exactly(pair.upstream, payload.size)
+        sending.result()
+        assert received == b"".join(payload.blocks())
+        ping_pong(pair)
+
+
+def send_without_end(sock: socket.socket, payload: Payload) -> None:
+    for block in payload.blocks():
+        sock.sendall(block)
+
+
+def ping_pong(pair: Pair) -> None:
+    for number in range(200):
+        message = number.to_bytes(2)
+        pair.downstream.sendall(message)
+        assert receive_exactly(pair.upstream, 2) == message
+        pair.upstream.sendall(message)
+        assert receive_exactly(pair.downstream, 2) == message
+
+
+def test_more_bulk_flows_at_once_than_there_are_pipes(rig: Rig) -> None:
+    """64 pipes a worker: the other flows go on by copying, and none loses a byte."""
+    route = rig.route()
+    payload = Payload(5, 2 * MIB)
+    checks = [rig.background(check_both_ends, rig, pair, payload) for pair in route.pairs(50)]
+    for done in checks:
+        done.result()
+
+
+def check_both_ends(rig: Rig, pair: Pair, payload: Payload) -> None:
+    upwards = rig.background(check, rig, pair.downstream, pair.upstream, payload)
+    check(rig, pair.upstream, pair.downstream, payload)
+    upwards.result()
