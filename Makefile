@@ -7,36 +7,97 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := $(wildcard proxy/_fastpath.pyx proxy/fast/*.pxd)
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
+EXTENSION := $(wildcard proxy/_fastpath.pyx proxy/fast/*.pxd)
 
 # Daemons and network tools live in sbin, which a user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# More words for pytest, the demo or the benchmark: make test ARGS='-k relay -x'
+ARGS ?=
+
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 # --- setup -------------------------------------------------------------------------------------
 
-.PHONY: setup build packages-build packages-run
+.PHONY: setup build packages-build packages-run packages-bench
 setup: packages-run build ## Debian packages (as root), .venv, compiled extension
 build: $(VENV)/.built ## the extension, compiled into the source tree
 
 packages-build packages-run packages-bench:
 	@.ci/packages $(@:packages-%=%)
 
-# A venv whose base interpreter is gone is made anew: `-c ''` is the cheapest proof that it runs.
 $(VENV)/.python: | packages-build
 	$$(.ci/python) -m venv --clear $(VENV)
-	touch $@
+	@touch $@
 
 # Dependencies first and the project after them, so that the build uses the pinned compiler.
-$(VENV)/.dependencies: pyproject.toml $(VENV)/.python
+$(VENV)/.dependencies: pyproject.toml .ci/requirements $(VENV)/.python
 	$(PY) .ci/requirements dev > $(VENV)/requirements.txt
 	$(PIP) install -r $(VENV)/requirements.txt
-	touch $@
+	@touch $@
 
-$(VENV)/.built: $(SOURCES) $(VENV)/.dependencies
+$(VENV)/.bench: $(VENV)/.dependencies
+	$(PY) .ci/requirements bench > $(VENV)/requirements-bench.txt
+	$(PIP) install -r $(VENV)/requirements-bench.txt
+	@touch $@
+
+$(VENV)/.built: $(EXTENSION) $(VENV)/.dependencies
 	$(PIP) install --no-deps --no-build-isolation --editable .
-	touch $@
+	@touch $@
+
+# --- tests -------------------------------------------------------------------------------------
+
+# Namespaces and iptables need root: without it those tests are deselected, which pytest's last line counts.
+ifneq ($(shell id -u),0)
+UNPRIVILEGED := -m 'not root'
+endif
+PYTEST := $(PY) -m pytest $(UNPRIVILEGED)
+
+.PHONY: test unit wire lint
+test: setup ## every test; as root with network namespaces and iptables too
+	$(PYTEST) $(ARGS)
+
+unit: build ## pure logic and the tidy rules, in seconds
+	$(PYTEST) tests/unit $(ARGS)
+
+wire: setup ## a real proxy process and real sockets
+	$(PYTEST) tests/wire tests/scenarios $(ARGS)
+
+lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest proxy._fastpath
+	$(VENV)/bin/cython-lint proxy
+	$(PYTEST) -q tests/unit -k tidy
+
+# --- the same tests on a build that finds memory errors and undefined behaviour ------------------
+
+ASAN := build/asan
+ASAN_TESTS ?= tests/wire tests/scenarios
+SETUPTOOLS := $(PY) -c 'import setuptools; setuptools.setup()' --quiet
+
+$(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
+	rm -rf $(ASAN)
+	CC=$(CURDIR)/.ci/cc-sanitize $(SETUPTOOLS) build_ext --cython-c-in-temp \
+	    --build-temp build/asan-work --build-lib $(ASAN)
+	@touch $@
+
+# PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
+.PHONY: asan
+asan: setup $(ASAN)/.built ## wire and scenario tests under ASan and UBSan
+	find $(ASAN) -name '*.py' -delete
+	$(SETUPTOOLS) build_py --build-lib $(ASAN)
+	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
+	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
+
+# --- the rest ----------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove what was built, .venv included
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -f proxy/_fastpath.c proxy/_fastpath.html proxy/_fastpath*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
