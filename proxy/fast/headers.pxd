@@ -1,0 +1,87 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L3. The field names that mean something to us. Sans-I/O.
+from libc.stdint cimport uint8_t, uint32_t
+
+from proxy.fast.chars cimport chars_equal
+
+cdef enum:
+    HEADER_NONE = 0
+    HEADER_HOST = 1
+    HEADER_CONTENT_LENGTH = 2
+    HEADER_TRANSFER_ENCODING = 3
+    HEADER_CONNECTION = 4
+    HEADER_UPGRADE = 5
+    HEADER_EXPECT = 6
+    HEADER_TE = 7
+    HEADER_TRAILER = 8
+    HEADER_KEEP_ALIVE = 9
+    HEADER_PROXY_CONNECTION = 10
+    HEADER_HTTP2_SETTINGS = 11
+    HEADER_X_REQUEST_ID = 12
+    HEADER_X_FORWARDED_FOR = 13
+    HEADER_X_FORWARDED_PROTO = 14
+    HEADER_TRACEPARENT = 15
+    HEADER_AUTHORIZATION = 16
+    HEADER_USER_AGENT = 17
+    HEADER_COUNT = 18
+
+cdef enum:
+    HEADER_BYTES_MIN = 2
+    HEADER_BYTES_MAX = 17
+
+
+# HEADER_* of a field name, HEADER_NONE for all that pass through unread (RFC 9110 section 5.1:
+# names have no case). The length tells most names apart before a letter is looked at.
+cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
+    if length < HEADER_BYTES_MIN or length > HEADER_BYTES_MAX:
+        return HEADER_NONE
+    if length == 2 and chars_equal(name, length, b"te", 2):
+        return HEADER_TE
+    elif length == 4 and chars_equal(name, length, b"host", 4):
+        return HEADER_HOST
+    elif length == 6 and chars_equal(name, length, b"expect", 6):
+        return HEADER_EXPECT
+    elif length == 7 and chars_equal(name, length, b"upgrade", 7):
+        return HEADER_UPGRADE
+    elif length == 7 and chars_equal(name, length, b"trailer", 7):
+        return HEADER_TRAILER
+    elif length == 10 and chars_equal(name, length, b"connection", 10):
+        return HEADER_CONNECTION
+    elif length == 10 and chars_equal(name, length, b"keep-alive", 10):
+        return HEADER_KEEP_ALIVE
+    elif length == 10 and chars_equal(name, length, b"user-agent", 10):
+        return HEADER_USER_AGENT
+    elif length == 11 and chars_equal(name, length, b"traceparent", 11):
+        return HEADER_TRACEPARENT
+    elif length == 12 and chars_equal(name, length, b"x-request-id", 12):
+        return HEADER_X_REQUEST_ID
+    elif length == 13 and chars_equal(name, length, b"authorization", 13):
+        return HEADER_AUTHORIZATION
+    elif length == 14 and chars_equal(name, length, b"content-length", 14):
+        return HEADER_CONTENT_LENGTH
+    elif length == 14 and chars_equal(name, length, b"http2-settings", 14):
+        return HEADER_HTTP2_SETTINGS
+    elif length == 15 and chars_equal(name, length, b"x-forwarded-for", 15):
+        return HEADER_X_FORWARDED_FOR
+    elif length == 16 and chars_equal(name, length, b"proxy-connection", 16):
+        return HEADER_PROXY_CONNECTION
+    elif length == 17 and chars_equal(name, length, b"transfer-encoding", 17):
+        return HEADER_TRANSFER_ENCODING
+    elif length == 17 and chars_equal(name, length, b"x-forwarded-proto", 17):
+        return HEADER_X_FORWARDED_PROTO
+    return HEADER_NONE
+
+
+# May this field stand in a trailer section? RFC 9110 section 6.5.1: not what frames, routes or
+# authenticates the message.
+cdef inline bint header_may_trail(uint8_t id) noexcept nogil:
+    return id == HEADER_NONE or id == HEADER_USER_AGENT
+
+
+# Fields that a Connection header may not talk us into dropping: they frame or route the message,
+# or tell the upstream what we know of its peer.
+cdef inline bint header_is_kept(uint8_t id) noexcept nogil:
+    return id in (HEADER_HOST, HEADER_CONTENT_LENGTH, HEADER_TRANSFER_ENCODING, HEADER_AUTHORIZATION,
+                  HEADER_X_REQUEST_ID, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO,
+                  HEADER_TRACEPARENT)
