@@ -57,10 +57,17 @@ def run(settings: Config) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_main(settings, log))
-    except StartError as fault:
-        code = fault.exit_code
-        log.error("start_failed", error=str(fault), hint=fault.hint, exit_code=code)  # noqa: TRY400 - for the operator
-        return code
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the log's reader must see it
+        return _failed(fault, log)
+
+
+def _failed(fault: Exception, log: Log) -> int:
+    if not isinstance(fault, StartError):
+        Faults(log).from_handler(fault)
+        return EXIT_SOFTWARE
+    code = fault.exit_code
+    log.error("start_failed", error=str(fault), hint=fault.hint, exit_code=code)
+    return code
 
 
 async def _main(settings: Config, log: Log) -> int:
@@ -69,7 +76,6 @@ async def _main(settings: Config, log: Log) -> int:
     with ExitStack() as stack:
         running = await _start(settings, log, stack)
         code = await _serve(running, signals)
-        signals.is_stopping = True
     live = running.engine.stats().live()
     log.info("stopped", exit_code=code, live=live)
     return code
@@ -113,6 +119,7 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
     # shared with nobody's writes.
     gc.collect()
     gc.freeze()
+    gc.enable()
     log.info(
         "ready",
         ms=ms_since_exec(),
@@ -138,7 +145,10 @@ async def _serve(running: Running, signals: "_Signals") -> int:
 def _engine(
     settings: Config, listeners: list[Listener], connections_max: int, events: Events
 ) -> Engine:
-    engine = Engine(settings.workers, connections_max)
+    try:
+        engine = Engine(settings.workers, connections_max)
+    except (OSError, MemoryError) as fault:
+        raise StartError(f"cannot set up the workers: {fault}") from fault
     engine.on_records = events.handle
     engine.publish(draft(settings, listeners))
     engine.listen(listeners)
@@ -173,7 +183,6 @@ class _Signals:
         loop = asyncio.get_running_loop()
         self.first: asyncio.Future[str] = loop.create_future()
         self.second: asyncio.Future[str] = loop.create_future()
-        self.is_stopping = False
         self._log = log
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number.name)

@@ -3,6 +3,7 @@
 Sub-commands are imported when they are called: `remora ctl` must answer without loading the proxy.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ def _proxy(arguments: Sequence[str]) -> int:
         for fault in wrong.faults:
             _complain(f"remora proxy: {fault}")
         return EXIT_USAGE
+    # Starting makes many objects and no garbage. app.py switches the collector on again.
+    gc.disable()
     try:
         from proxy.app import run  # noqa: PLC0415 - a wrong word is refused before the loop loads
     except ImportError as fault:

@@ -182,6 +182,7 @@ RECENT: Final = Option(
 )
 
 RECENT_WITH_ACCESS_LOG: Final = 1_000
+LISTENERS_MAX: Final = 64  # of a worker: fast/limits.pxd
 
 GROUPS: Final = (
     Group(
@@ -277,9 +278,9 @@ def read_config(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     reader = Reader(GROUPS, arguments, environ)
     if reader.wants_help:
         raise HelpWanted(help_text(USAGE, GROUPS, EXAMPLES))
-    faults = [f"{word!r}: unexpected argument" for word in reader.words]
     config = _read(reader)
-    faults += reader.faults or _contradictions(config, reader)
+    faults = reader.faults or _contradictions(config, reader)
+    faults += reader.stray_words(reader.words)
     if faults:
         raise ConfigError(faults)
     return config
@@ -354,6 +355,11 @@ def _address_faults(config: Config, reader: Reader) -> list[str]:
         if address is not None:
             claims.append((reader.blame(option), address))
     faults, owners = [], dict[Address, str]()
+    listener_count = len(config.outbound) + len(config.inbound) + len(config.forwards)
+    if listener_count > LISTENERS_MAX:
+        faults.append(
+            f"{reader.blame(LISTEN)}: {listener_count} listeners, {LISTENERS_MAX} at most"
+        )
     for owner, address in claims:
         if address in owners and address.port != 0:
             faults.append(f"{owner}: '{address}' is taken by {owners[address]}")

@@ -4,6 +4,7 @@ HTTP with JSON on a Unix socket of mode 0600 and on a loopback port. Reading is 
 POST and nothing else, so that no link, prefetch or curious GET ever drains a proxy.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from proxy.events import describe
 from proxy.httpserver import Handler, Request, RequestError, Response, Routes, json_response
 from proxy.logs import LEVELS
 from proxy.state import Running
+from proxy.values import is_ip
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ _LIMIT: Final = 1_000
 _LIMIT_MAX: Final = 100_000
 # What a browser or tool sends when it was really pointed at this host. Any other name is a web page
 # that had its own name resolve to the loopback address (DNS rebinding).
-_LOCAL_HOSTS: Final = {"localhost", "127.0.0.1", "[::1]"}
+_LOCAL_HOSTS: Final = {"localhost", "[::1]"}
 
 
 class Control:
@@ -46,7 +48,8 @@ class Control:
         """Answer a request of the TCP port, unless a web page sent it."""
         host = request.headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in _LOCAL_HOSTS or "origin" in request.headers:
+        is_local = name in _LOCAL_HOSTS or (name.startswith("127.") and is_ip(name))
+        if not is_local or "origin" in request.headers:
             raise RequestError(HTTPStatus.FORBIDDEN, "only for tools on this host, not for pages")
         return await self.handler(request)
 
@@ -100,7 +103,8 @@ class Control:
     async def _drain(self, request: Request) -> Response:
         done = self._running.drain.start("operator")
         if _member(request, "wait", bool, default=False):
-            await done
+            # Not `await done`: a peer that goes away would cancel the drain with its request.
+            await asyncio.wait([done])
         return json_response(HTTPStatus.OK, {"state": self._running.phase})
 
     async def _log_level(self, request: Request) -> Response:

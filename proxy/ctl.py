@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     if reader.wants_help:
         sys.stdout.write(help_text(USAGE, GROUPS, EPILOGUE))
         return EXIT_OK
-    faults = [*reader.faults, *_word_faults(name, words)]
+    faults = [*reader.faults, *_word_faults(name, words, reader)]
     if faults:
         for fault in faults:
             _complain(fault)
@@ -124,12 +124,12 @@ def _run(command: Command, asked: Asked, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-def _word_faults(name: str, words: Sequence[str]) -> list[str]:
+def _word_faults(name: str, words: Sequence[str], reader: Reader) -> list[str]:
     command = _COMMANDS.get(name)
     if command is None:
         return [f"{name!r} is no command ({', '.join(_COMMANDS)})"]
     if len(words) > bool(command.word):
-        return [f"{words[-1]!r}: unexpected argument"]
+        return reader.stray_words(words[bool(command.word) :])
     if command.is_word_needed and not words:
         return [f"{name} needs {command.word}"]
     if name == "close" and not (words[0].isascii() and words[0].isdigit()):

@@ -68,7 +68,10 @@ REASONS: Final = {
     "connect_unreachable": Reason(
         "UF", "no route: is the address right, and is this pod's network up?"
     ),
-    "connect_failed": Reason("UF", "the system refused the connect: see the log"),
+    "connect_failed": Reason(
+        "UF",
+        "the system refused the connect: local ports used up, or a firewall rule that rejects?",
+    ),
     "source_unavailable": Reason(
         "UF",
         "127.0.0.6 or ::6 could not be used as source, or its ports ran out: did `remora init` run"

@@ -121,7 +121,8 @@ class HttpServer:
 
     def touch(self, connection: "_Connection") -> None:
         """Note activity: the connection is the last to make room now."""
-        if self._connections.pop(connection, self) is None:
+        if connection in self._connections:
+            del self._connections[connection]
             self._connections[connection] = None
 
     def forget(self, connection: "_Connection") -> None:
@@ -235,7 +236,8 @@ class _Connection(asyncio.Protocol):
             ("Cache-Control", "no-store"),
             *response.headers.items(),
         ]
-        self._send(h11.Response(status_code=response.status, headers=headers))
+        reason = HTTPStatus(response.status).phrase
+        self._send(h11.Response(status_code=response.status, headers=headers, reason=reason))
         if method != "HEAD":
             self._send(h11.Data(data=response.body))
         self._send(h11.EndOfMessage())

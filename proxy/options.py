@@ -68,6 +68,7 @@ class Reader:
     ) -> None:
         self.faults: list[str] = []
         self.words: list[str] = []
+        self._has_unknown_flag = False
         self.effective: dict[str, Effective] = {}
         self.wants_help = False
         self._by_flag = {option.flag: option for group in groups for option in group.options}
@@ -82,6 +83,12 @@ class Reader:
     def many(self, option: Option[T]) -> tuple[T, ...]:
         """Return the values of a repeatable option."""
         return tuple(self._values(option))
+
+    def stray_words(self, words: Sequence[str]) -> list[str]:
+        """Return faults for words that nobody takes, unless they may belong to an unknown flag."""
+        if self._has_unknown_flag:
+            return []
+        return [f"{word!r}: unexpected argument" for word in words]
 
     def is_default(self, option: Option[T]) -> bool:
         """Whether nobody set the option. Valid after it was read."""
@@ -136,6 +143,7 @@ class Reader:
         option = self._by_flag.get(flag)
         if option is None:
             self.faults.append(f"{flag}: no such flag{_suggest(flag, self._by_flag)}")
+            self._has_unknown_flag = True
             return
         if not equals:
             # The word after a flag is its value even if it looks like a flag: "--listen --help"
