@@ -89,13 +89,12 @@ $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
 	@touch $@
 
 # PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
-# CC is for the probes, which compile while the tests run.
 .PHONY: asan
 asan: setup $(ASAN)/.built ## wire, scenario, probe and fuzz tests under ASan and UBSan
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
-	    CC=$(CURDIR)/.ci/cc-sanitize .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
+	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
 
 # --- the demo and the benchmark ----
 
