@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import os
 import shlex
 import signal
 import sys
@@ -21,15 +22,19 @@ from bench.workloads import HALF, IDLE, SMALL, WORKLOADS
 
 T = TypeVar("T")
 
+DISTURBED_SHARE_MAX: Final = 0.1  # of the measurements
 EXIT_FAILED: Final = 1
 EXIT_UNAVAILABLE: Final = 69
 EXIT_USAGE: Final = 64
 
 
+class UsageError(Exception):
+    """The command line asks for something that does not exist."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Measures, prints, writes."""
     options = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         plan = _plan(options)
         missing = _missing(plan.peers)
@@ -39,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"or leave them out: --peers {here}", file=sys.stderr)
             return EXIT_UNAVAILABLE
         return _measure(plan, options, argv)
-    except ValueError as error:
+    except UsageError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (BuildError, RunError) as error:
@@ -69,7 +74,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     works = {work.name: work for work in WORKLOADS}
     chosen = _chosen(options.workloads, works)
     if HALF in chosen and SMALL not in chosen and not options.rate:
-        raise ValueError("half-load takes its rate from the workload `small`: add it, or --rate N")
+        raise UsageError("half-load takes its rate from the workload `small`: add it, or --rate N")
     rounds = options.rounds or (2 if options.quick else 5)
     return Plan(
         peers=_chosen(options.peers, peers),
@@ -78,6 +83,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         seconds=options.seconds or (0.5 if options.quick else 2.0),
         warmup_seconds=0.15 if options.quick else 0.3,
         idle_rounds=min(rounds, 1 if options.quick else 3),
+        retry_seconds=85 if options.quick else 580,
         rate=options.rate,
     )
 
@@ -86,7 +92,8 @@ def _chosen(words: str, known: dict[str, T]) -> list[T]:
     wanted = [word for word in words.split(",") if word]
     wrong = [word for word in wanted if word not in known]
     if wrong or not wanted:
-        raise ValueError(f"unknown: {','.join(wrong) or words!r}; known: {','.join(known)}")
+        unknown = ",".join(wrong) or "an empty list"
+        raise UsageError(f"unknown: {unknown}; known: {','.join(known)}")
     return [value for name, value in known.items() if name in wanted]
 
 
@@ -117,6 +124,8 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> in
     budgets = verdicts(results, {p.name: p.variant_of for p in PEERS if p.variant_of})
     made = tables.all_tables(results, plan.workloads, budgets)
     print(report.text(header, made))
+    if results.disturbed_share() > DISTURBED_SHARE_MAX:
+        print("\nThis machine was busy with other things: not a run for the record.")
     files = {
         "md": report.markdown(header, made),
         "json": report.raw(header, results, budgets),
@@ -124,9 +133,10 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> in
     paths = report.write(OUT, f"relay-{now:%Y%m%d-%H%M%S}", files)
     if options.save:
         paths += report.write(BENCH / "reports", f"relay-{header.date}", files)
-    print("\n" + "\n".join(f"written: {path.relative_to(BENCH.parent)}" for path in paths))
+    print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

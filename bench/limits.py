@@ -9,12 +9,13 @@ RATE_KEPT: Final = 0.98  # share of the offered rate that must have been served
 LAG_SHARE_MAX: Final = 0.5  # of the latency that may be the generator's own lateness
 OTHERS_SHARE_MAX: Final = 0.05  # of a core that anything else may take
 
+DISTURBED: Final = "disturbed"
 REASONS: Final = {
     "generator": "generator and upstream filled their core before the peer filled its own: "
     "requests a second are theirs, not the peer's limit (CPU of the proxy stands)",
     "overload": "the peer did not serve the offered rate: its latency is that of a queue",
     "late": "the generator was itself late: its own wake-ups are a large part of the latency",
-    "noise": "something else used the two cores during the run",
+    DISTURBED: "something else used the two cores during the run",
 }
 
 
@@ -31,7 +32,7 @@ def doubts(sample: Sample) -> list[str]:
     elif load_full and not proxy_full and sample.proxy.total_ns:
         found.append("generator")
     if sample.others_ns / span_ns > OTHERS_SHARE_MAX:
-        found.append("noise")
+        found.append(DISTURBED)
     return found
 
 

@@ -85,14 +85,15 @@ def _run(
     sample: Sample, warm: Generator, proxy: int | None, upstream_pid: int, cores: Cores
 ) -> Sample:
     """Read all clocks before and after the measured time, both while nothing is in flight."""
-    before = _Clocks.read(proxy, (upstream_pid, warm.pid), cores)
-    outcome: Outcome = warm.measure()
+    load = (upstream_pid, warm.pid)
+    proxy_before, load_before = _proxy_cpu(proxy), _load_ns(load)
+    busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
+    outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
+    busy = busy_ns((cores.load, cores.proxy)) - busy_before
     if proxy is not None:
         _settle(proxy)  # connections that it still closes belong to the work
-    after = _Clocks.read(proxy, (upstream_pid, warm.pid), cores)
-    used = after.proxy - before.proxy
-    load_ns = after.load_ns - before.load_ns
-    busy = after.busy_ns - before.busy_ns
+    used = _proxy_cpu(proxy) - proxy_before
+    load_ns = _load_ns(load) - load_before
     return replace(
         sample,
         proxy=used,
@@ -107,19 +108,12 @@ def _run(
     )
 
 
-@dataclass(frozen=True)
-class _Clocks:
-    proxy: Cpu
-    load_ns: int
-    busy_ns: int
+def _proxy_cpu(proxy: int | None) -> Cpu:
+    return cpu(proxy) if proxy is not None else Cpu()
 
-    @classmethod
-    def read(cls, proxy: int | None, load: tuple[int, ...], cores: Cores) -> "_Clocks":
-        return cls(
-            cpu(proxy) if proxy is not None else Cpu(),
-            sum(cpu(pid).total_ns for pid in load),
-            busy_ns((cores.load, cores.proxy)),
-        )
+
+def _load_ns(load: tuple[int, ...]) -> int:
+    return sum(cpu(pid).total_ns for pid in load)
 
 
 def _settle(pid: int) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 from bench import BENCH, ROOT
 from bench.workloads import BULK_DOWN, BULK_UP, WORKLOADS, Workload
 
+TEMPLATES: Final = BENCH / "peers"
 DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like
 
 
@@ -45,7 +46,7 @@ class Job:
             "descriptors": 2 * self.connections + DESCRIPTORS_SPARE,
             "directory": self.directory,
         }
-        text = (BENCH / "peers" / template).read_text()
+        text = (TEMPLATES / template).read_text()
         path = self.directory / template
         path.write_text(Template(text).substitute(words, **more))
         return str(path)

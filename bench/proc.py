@@ -49,13 +49,14 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def session(leader: int) -> list[int]:
-    """Process ids of the session that `leader` leads: a proxy and the workers it forked."""
+    """List the living processes of the session of `leader`: a proxy and the workers it forked."""
     members = []
     for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if int(_stat_fields(int(entry.name))[3]) == leader:
+            fields = _stat_fields(int(entry.name))
+            if fields[0] != "Z" and int(fields[3]) == leader:
                 members.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue

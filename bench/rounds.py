@@ -5,15 +5,18 @@ are taken within a round.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.generator import Timing
+from bench.limits import DISTURBED, doubts
 from bench.measure import Bench, Sample, measure
 from bench.peer import Peer
 from bench.workloads import SMALL, Workload
 
+RETRIES_MAX: Final = 2  # of one measurement that something else disturbed
 PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured ones
 
 
@@ -27,6 +30,7 @@ class Plan:
     seconds: float
     warmup_seconds: float
     idle_rounds: int
+    retry_seconds: float = 0.0  # length of the run below which disturbed measurements are repeated
     rate: float = 0.0  # for half load; 0: half of the slowest peer's capacity in the first round
 
     def steps(self) -> Iterator[tuple[int, Workload, Peer]]:
@@ -53,23 +57,38 @@ def half_rate(samples: Sequence[Sample]) -> float:
 
 
 def run(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Sample]:
-    """All samples of a run, in order."""
+    """Take all samples of a run, in order."""
+    began = time.monotonic()
     samples: list[Sample] = []
     steps = list(plan.steps())
     rate = plan.rate
     for done, (number, workload, peer) in enumerate(steps, 1):
         say(f"[{done}/{len(steps)}] round {number} of {plan.rounds}: {workload.name}, {peer.name}")
-        timing = Timing(plan.seconds, plan.warmup_seconds, seed=number)
-        work = workload
         if workload.half_load:
             rate = rate or half_rate(samples)
-            timing = replace(timing, rate=rate)
-        if workload.idle:
-            timing = replace(timing, seconds=0.0, warmup_seconds=0.0)
-            room = bench.connections_allowed - PROBES_MAX
-            work = replace(workload, connections=min(workload.connections, room))
-        samples.append(measure(bench, peer, work, timing))
+        work, timing = fitted(bench, plan, workload, number, rate)
+        sample = measure(bench, peer, work, timing)
+        for _ in range(RETRIES_MAX):
+            spent = time.monotonic() - began
+            if DISTURBED not in doubts(sample) or spent / done * len(steps) > plan.retry_seconds:
+                break
+            say(f"[{done}/{len(steps)}] disturbed, again: {workload.name}, {peer.name}")
+            sample = measure(bench, peer, work, timing)
+        samples.append(sample)
     return samples
+
+
+def fitted(
+    bench: Bench, plan: Plan, workload: Workload, number: int, rate: float
+) -> tuple[Workload, Timing]:
+    """Fit the workload to this machine and this round."""
+    timing = Timing(plan.seconds, plan.warmup_seconds, seed=number)
+    if workload.half_load:
+        return workload, replace(timing, rate=rate)
+    if workload.idle:
+        room = min(workload.connections, bench.connections_allowed - PROBES_MAX)
+        return replace(workload, connections=room), replace(timing, seconds=0, warmup_seconds=0)
+    return workload, timing
 
 
 def say_on_stderr(line: str) -> None:

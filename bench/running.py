@@ -15,6 +15,7 @@ from typing import IO, Final
 
 from bench.build import program
 from bench.peer import Job, Peer
+from bench.proc import session
 
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 5.0
@@ -87,6 +88,8 @@ def stop(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        while session(process.pid):  # killed, but not gone at once; init buries what was forked
+            time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.histogram import Histogram, merged
-from bench.limits import doubts
+from bench.limits import DISTURBED, doubts
 from bench.measure import Sample
 from bench.workloads import Workload
 
@@ -89,6 +89,11 @@ class Results:
         samples = self.of(workload, peer)
         found = [name for sample in samples for name in doubts(sample)]
         return [name for name in dict.fromkeys(found) if 2 * found.count(name) > len(samples)]
+
+    def disturbed_share(self) -> float:
+        """Tell which part of the measurements something else disturbed."""
+        found = sum(DISTURBED in doubts(sample) for sample in self.samples)
+        return found / len(self.samples) if self.samples else 0.0
 
     def _proxied(self, workload: Workload, peer: str) -> list[Sample]:
         return [s for s in self.of(workload.name, peer) if s.proxy.total_ns and s.requests]

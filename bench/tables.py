@@ -20,7 +20,7 @@ def all_tables(
     work = [w for w in workloads if results.peers(w.name)]
     return [
         *(_idle(results, w) if w.idle else _work(results, w) for w in work),
-        _starts(results),
+        *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
         _budgets(budgets),
     ]
 
@@ -47,11 +47,13 @@ def _work(results: Results, workload: Workload) -> Table:
     headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", f"{unit}/s"]
     headers += ["p50 us", "p90 us", "p99 us", f"load us/{unit}"]
     rows = []
-    notes: list[str] = []
+    doubted: dict[str, list[str]] = {}
     for peer in peers:
-        doubts = results.doubts(workload.name, peer)
-        notes += [f"{peer}: {REASONS[doubt]}" for doubt in doubts]
-        rows.append([peer + "*" * bool(doubts), *_work_cells(results, workload, peer, best)])
+        found = results.doubts(workload.name, peer)
+        for doubt in found:
+            doubted.setdefault(doubt, []).append(peer)
+        rows.append([peer + "*" * bool(found), *_work_cells(results, workload, peer, best)])
+    notes = [f"* {', '.join(names)}: {REASONS[doubt]}" for doubt, names in doubted.items()]
     if best:
         notes.insert(0, f"best peer: {best}; ratios are medians of the ratios within each round")
     rate = next((s.offered_rate for s in results.samples if s.workload == workload.name), 0)
@@ -119,7 +121,7 @@ def _budgets(budgets: Sequence[Verdict]) -> Table:
     rows = []
     for budget in budgets:
         word = budget.word + (", rounds differ" if budget.close else "")
-        measured = f"{_median(budget.value)} {budget.unit}"
+        measured = f"{_median(budget.value)} {budget.unit}" if budget.value else LACKING
         rows.append([budget.title, measured, _number(budget.limit), word, budget.note])
     headers = ["budget", "measured", "at most", "verdict", "note"]
     return Table("Budgets", headers, rows, words=frozenset({0, 3, 4}))

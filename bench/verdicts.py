@@ -74,7 +74,7 @@ def _cpu(
     title = f"{workload.title}: CPU a {workload.unit} against {whom}"
     best = results.best(workload, among)
     value = results.cpu_ratio(workload, REMORA, best) if best else None
-    return Verdict(title, limit, "x", value, f"{best}" if best and len(among) > 1 else "")
+    return Verdict(title, limit, "x", value, best or "")
 
 
 def _latency(results: Results) -> Verdict:

@@ -223,8 +223,9 @@ static void wait_for_events(int64_t now)
 {
     struct epoll_event events[EVENTS];
     int64_t wait_ns = SECOND_NS;
-    if (options.rate && phase != OPENING && idle_count && next_arrival_ns < end_ns)
-        wait_ns = next_arrival_ns > now ? next_arrival_ns - now : 0;
+    int64_t until_ns = next_arrival_ns < end_ns ? next_arrival_ns : end_ns;
+    if (options.rate && idle_count && until_ns > now)
+        wait_ns = until_ns - now;
     struct timespec timeout = {wait_ns / SECOND_NS, wait_ns % SECOND_NS};
     int n = (int)syscall(SYS_epoll_pwait2, epoll_fd, events, EVENTS, &timeout, NULL, 0);
     if (n < 0 && errno != EINTR)
