@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
 from proxy._fastpath import ABI
+from tests.support import probes
 from tests.support.rig import Pair, Rig, Route
 from tests.support.sockets import LOOPBACK
 
@@ -59,3 +61,9 @@ def route_of_each_family(rig: Rig, request: pytest.FixtureRequest) -> Route:
 def pair(route_of_each_family: Route) -> Pair:
     """One open connection through the proxy, over IPv4 and over IPv6."""
     return route_of_each_family.pair()
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Parts of the data plane with a Python handle, compiled with every check there is."""
+    return probes.build(tmp_path_factory.mktemp("probe"))

@@ -18,12 +18,11 @@ from tests.support.transfers import MIB, Digest, Payload, receive_all, send_all
 from tests.support.waiting import eventually
 
 
-def refuses(route: Route) -> bool:
-    try:
-        connected(route.address).close()
-    except ConnectionRefusedError:
-        return True
-    return False
+def wait_deaf(route: Route) -> None:
+    """Wait until the proxy has closed its listener. (Asking by a connection would be one more.)"""
+    eventually("the listener to close", lambda: route.proxy.live()["listeners"] == 0)
+    with pytest.raises(ConnectionRefusedError):
+        connected(route.address)
 
 
 def test_an_idle_proxy_exits_within_two_seconds(rig: Rig) -> None:
@@ -39,7 +38,7 @@ def test_open_connections_are_finished_and_then_it_exits(rig: Rig, number: signa
     route = rig.route()
     pair = route.pair()
     route.proxy.signal(number)
-    eventually("the listener to close", lambda: refuses(route))
+    wait_deaf(route)
     pair.downstream.sendall(b"unfinished business")
     assert receive_exactly(pair.upstream, 19) == b"unfinished business"
     assert route.proxy.running()
@@ -109,7 +108,7 @@ def test_the_drain_delay_keeps_the_listener_open_for_so_long(rig: Rig) -> None:
     pair = route.pair()
     pair.upstream.sendall(b"welcome")
     assert receive_exactly(pair.downstream, 7) == b"welcome"
-    eventually("the listener to close", lambda: refuses(route))
+    wait_deaf(route)
     pair.downstream.close()
     pair.upstream.close()
     assert route.proxy.wait_exit() == 0
@@ -120,7 +119,7 @@ def test_a_second_signal_forces_the_end(rig: Rig) -> None:
     route.proxy.ended_as_planned = True
     pair = route.pair()
     route.proxy.signal(signal.SIGTERM)
-    eventually("the listener to close", lambda: refuses(route))
+    wait_deaf(route)
     route.proxy.signal(signal.SIGTERM)
     expect_reset(pair.downstream)
     expect_reset(pair.upstream)

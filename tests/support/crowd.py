@@ -7,41 +7,37 @@ from typing import Final
 
 from tests.support.sockets import Address, connected, receive_exactly, reset
 
-_ROUND_S: Final = 0.5
+# How soon the echo notices that its listener was closed.
+_ROUND_S: Final = 0.05
 
 
-def echo_until_closed(listener: socket.socket) -> int:
-    """Echo for whoever comes, in this one thread, until `listener` is shut; returns how many came.
+def echo_until_closed(listener: socket.socket) -> None:
+    """Echo for whoever comes, in this one thread, until another one closes `listener`.
 
     Messages are small: a write that does not fit is a fault of the test.
     """
     listener.setblocking(False)  # noqa: FBT003 - the name of the standard library
-    accepted_count = 0
+    listener_fd = listener.fileno()
     sockets: dict[int, socket.socket] = {}
     with select.epoll() as poll:
         poll.register(listener, select.EPOLLIN)
-        try:
-            while True:
-                for fd, events in poll.poll(_ROUND_S):
-                    if fd != listener.fileno():
-                        _echo(sockets, fd)
-                    elif events & select.EPOLLHUP:
-                        return accepted_count
-                    else:
-                        for sock in _accept_waiting(listener):
-                            accepted_count += 1
-                            sockets[sock.fileno()] = sock
-                            poll.register(sock, select.EPOLLIN)
-        finally:
-            for sock in sockets.values():
-                sock.close()
+        while listener.fileno() >= 0:
+            for fd, _ in poll.poll(_ROUND_S):
+                if fd != listener_fd:
+                    _echo(sockets, fd)
+                    continue
+                for sock in _accept_waiting(listener):
+                    sockets[sock.fileno()] = sock
+                    poll.register(sock, select.EPOLLIN)
+    for sock in sockets.values():
+        sock.close()
 
 
 def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
     while True:
         try:
             sock, _ = listener.accept()
-        except BlockingIOError:
+        except OSError:  # nobody waits any more, or the listener was closed just now
             return
         yield sock
 

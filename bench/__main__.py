@@ -1,0 +1,142 @@
+"""The command: `python -m bench [--quick] [--save]`; exit 69 if a peer is not installed."""
+
+import argparse
+import datetime as dt
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from bench import BENCH, OUT, machine, report, tables
+from bench.build import BuildError, program
+from bench.files import allow
+from bench.measure import Bench
+from bench.peer import PEERS, Peer, PeerMissingError
+from bench.rounds import PROBES_MAX, Plan, run, say_on_stderr
+from bench.running import Cores, RunError
+from bench.summary import Results
+from bench.verdicts import verdicts
+from bench.workloads import HALF, IDLE, SMALL, WORKLOADS
+
+T = TypeVar("T")
+
+DISTURBED_SHARE_MAX: Final = 0.1  # of the measurements
+EXIT_FAILED: Final = 1
+EXIT_UNAVAILABLE: Final = 69
+EXIT_USAGE: Final = 64
+
+
+class UsageError(Exception):
+    """The command line asks for something that does not exist."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measures, prints, writes."""
+    options = _parser().parse_args(argv)
+    try:
+        plan = _plan(options)
+        missing = _missing(plan.peers)
+        if missing:
+            here = ",".join(p.name for p in plan.peers if p.name not in missing)
+            print("\n".join(missing.values()), file=sys.stderr)
+            print(f"or leave them out: --peers {here}", file=sys.stderr)
+            return EXIT_UNAVAILABLE
+        return _measure(plan, options, argv)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except (BuildError, RunError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    names = ",".join(peer.name for peer in PEERS)
+    works = ",".join(work.name for work in WORKLOADS)
+    parser.add_argument("--quick", action="store_true", help="a minute and a half, wide spread")
+    parser.add_argument("--save", action="store_true", help="also into bench/reports/, to commit")
+    parser.add_argument("--peers", default=names, help=f"default: {names}")
+    parser.add_argument("--workloads", default=works, help=f"default: {works}")
+    parser.add_argument("--rounds", type=int, help="default 5, quick 2")
+    parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.5")
+    parser.add_argument("--rate", type=float, default=0.0, help="of half-load, requests a second")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    peers = {peer.name: peer for peer in PEERS}
+    works = {work.name: work for work in WORKLOADS}
+    chosen = _chosen(options.workloads, works)
+    if HALF in chosen and SMALL not in chosen and not options.rate:
+        raise UsageError("half-load takes its rate from the workload `small`: add it, or --rate N")
+    rounds = options.rounds or (2 if options.quick else 5)
+    return Plan(
+        peers=_chosen(options.peers, peers),
+        workloads=chosen,
+        rounds=rounds,
+        seconds=options.seconds or (0.5 if options.quick else 2.0),
+        warmup_seconds=0.15 if options.quick else 0.3,
+        idle_rounds=min(rounds, 1 if options.quick else 3),
+        retry_seconds=85 if options.quick else 580,
+        rate=options.rate,
+    )
+
+
+def _chosen(words: str, known: dict[str, T]) -> list[T]:
+    wanted = [word for word in words.split(",") if word]
+    wrong = [word for word in wanted if word not in known]
+    if wrong or not wanted:
+        unknown = ",".join(wrong) or "an empty list"
+        raise UsageError(f"unknown: {unknown}; known: {','.join(known)}")
+    return [value for name, value in known.items() if name in wanted]
+
+
+def _missing(peers: Sequence[Peer]) -> dict[str, str]:
+    missing = {}
+    for peer in peers:
+        try:
+            peer.binary()
+        except PeerMissingError as error:
+            missing[peer.name] = str(error)
+    return missing
+
+
+def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> int:
+    for name in ("load", "upstream"):
+        program(name)
+    allowed = allow(IDLE.connections + PROBES_MAX)
+    now = dt.datetime.now(dt.UTC)
+    header = report.Header(
+        now.date().isoformat(),
+        shlex.join(["python", "-m", "bench", *argv]),
+        machine.describe(),
+        {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
+    )
+    samples = run(Bench(Cores.allowed(), allowed), plan, say_on_stderr)
+    say_on_stderr("")
+    results = Results(samples)
+    budgets = verdicts(results, {p.name: p.variant_of for p in PEERS if p.variant_of})
+    made = tables.all_tables(results, plan.workloads, budgets)
+    print(report.text(header, made))
+    if results.disturbed_share() > DISTURBED_SHARE_MAX:
+        print("\nThis machine was busy with other things: not a run for the record.")
+    files = {
+        "md": report.markdown(header, made),
+        "json": report.raw(header, results, budgets),
+    }
+    paths = report.write(OUT, f"relay-{now:%Y%m%d-%H%M%S}", files)
+    if options.save:
+        paths += report.write(BENCH / "reports", f"relay-{header.date}", files)
+    print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""One measurement: a fresh upstream, a fresh process of the peer, one workload, one sample."""
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from bench.generator import Generator, Outcome, Timing, generator
+from bench.histogram import Histogram
+from bench.peer import Peer
+from bench.proc import Cpu, Memory, busy_ns, cpu, memory
+from bench.running import Cores, running, upstream
+from bench.workloads import MIB, Workload
+
+SETTLED_NS: Final = 200_000  # CPU in one pause below which a proxy counts as at rest
+SETTLE_PAUSE_SECONDS: Final = 0.02
+SETTLE_PAUSES_MAX: Final = 50
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Everything one measurement saw; raw material of every figure. CPU in ns, memory in bytes."""
+
+    workload: str
+    peer: str
+    round: int
+    answer_ms: float | None = None
+    ready_ms: float | None = None
+    memory: Memory = field(default_factory=Memory)  # at rest, one answer given, before the load
+    memory_loaded: Memory = field(default_factory=Memory)  # connections open, all of them idle
+    proxy: Cpu = field(default_factory=Cpu)
+    load_ns: int = 0  # CPU of generator and upstream together
+    others_ns: int = 0  # CPU that anything else took on our cores
+    offered_rate: float = 0.0
+    requests: int = 0
+    unsent: int = 0
+    bytes: int = 0
+    connections: int = 0
+    elapsed_seconds: float = 0.0
+    latency: Histogram = field(default_factory=lambda: Histogram([]))
+    lag: Histogram = field(default_factory=lambda: Histogram([]))
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    def units(self, unit: str) -> float:
+        """Work done, in requests or MiB."""
+        return self.requests if unit == "request" else self.bytes / MIB
+
+    def as_json(self) -> dict[str, Any]:
+        """For the raw data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is the same for all measurements of a run."""
+
+    cores: Cores
+    connections_allowed: int  # every peer is sized for this many
+
+
+def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sample:
+    """Run `workload` through `peer`; `timing.seed` is the number of the round."""
+    with (
+        upstream(bench.cores.load) as (upstream_port, upstream_pid),
+        running(peer, upstream_port, bench.connections_allowed, bench.cores.proxy) as proxy,
+    ):
+        sample = Sample(workload.name, peer.name, timing.seed, proxy.answer_ms, proxy.ready_ms)
+        if proxy.pid is not None:
+            _settle(proxy.pid)
+            sample = replace(sample, memory=memory(proxy.pid))
+        with generator(proxy.port, workload, timing, bench.cores.load) as warm:
+            if proxy.pid is not None:
+                _settle(proxy.pid)
+                sample = replace(sample, memory_loaded=memory(proxy.pid))
+            sample = replace(sample, offered_rate=timing.rate, connections=workload.connections)
+            if workload.idle:
+                return sample
+            return _run(sample, warm, proxy.pid, upstream_pid, bench.cores)
+
+
+def _run(
+    sample: Sample, warm: Generator, proxy: int | None, upstream_pid: int, cores: Cores
+) -> Sample:
+    """Read all clocks before and after the measured time, both while nothing is in flight."""
+    load = (upstream_pid, warm.pid)
+    proxy_before, load_before = _proxy_cpu(proxy), _load_ns(load)
+    busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
+    outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
+    busy = busy_ns((cores.load, cores.proxy)) - busy_before
+    if proxy is not None:
+        _settle(proxy)  # connections that it still closes belong to the work
+    used = _proxy_cpu(proxy) - proxy_before
+    load_ns = _load_ns(load) - load_before
+    return replace(
+        sample,
+        proxy=used,
+        load_ns=load_ns,
+        others_ns=max(0, busy - used.total_ns - load_ns),
+        requests=outcome.requests,
+        unsent=outcome.unsent,
+        bytes=outcome.bytes,
+        elapsed_seconds=outcome.elapsed_seconds,
+        latency=outcome.latency,
+        lag=outcome.lag,
+    )
+
+
+def _proxy_cpu(proxy: int | None) -> Cpu:
+    return cpu(proxy) if proxy is not None else Cpu()
+
+
+def _load_ns(load: tuple[int, ...]) -> int:
+    return sum(cpu(pid).total_ns for pid in load)
+
+
+def _settle(pid: int) -> None:
+    """Wait until the proxy stands still: a pause in which it used no CPU worth a word."""
+    used = cpu(pid).total_ns
+    for _ in range(SETTLE_PAUSES_MAX):
+        time.sleep(SETTLE_PAUSE_SECONDS)
+        now = cpu(pid).total_ns
+        if now - used < SETTLED_NS:
+            return
+        used = now

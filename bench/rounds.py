@@ -1,0 +1,99 @@
+"""Interleaved rounds: each gives every workload to every peer, and begins with another peer.
+
+What drifts on a machine (clock, temperature, neighbours) then meets all peers alike, and ratios
+are taken within a round.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bench.generator import Timing
+from bench.limits import DISTURBED, doubts
+from bench.measure import Bench, Sample, measure
+from bench.peer import Peer
+from bench.workloads import SMALL, Workload
+
+RETRIES_MAX: Final = 2  # of one measurement that something else disturbed
+PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured ones
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does."""
+
+    peers: Sequence[Peer]
+    workloads: Sequence[Workload]
+    rounds: int
+    seconds: float
+    warmup_seconds: float
+    idle_rounds: int
+    retry_seconds: float = 0.0  # length of the run below which disturbed measurements are repeated
+    rate: float = 0.0  # for half load; 0: half of the slowest peer's capacity in the first round
+
+    def steps(self) -> Iterator[tuple[int, Workload, Peer]]:
+        """Round, workload, peer, in the order of the run. Rounds count from 1."""
+        for number in range(1, self.rounds + 1):
+            for workload in self.workloads:
+                if workload.idle and number > self.idle_rounds:
+                    continue
+                for peer in rotated(self.peers, number - 1):
+                    if workload in peer.only and not (workload.idle and peer.command is None):
+                        yield number, workload, peer
+
+
+def rotated(peers: Sequence[Peer], by: int) -> list[Peer]:
+    """Keep the order, but begin with another one."""
+    by %= len(peers)
+    return [*peers[by:], *peers[:by]]
+
+
+def half_rate(samples: Sequence[Sample]) -> float:
+    """Half of what the slowest peer did with small messages; without any proxy does not count."""
+    rates = [s.rate for s in samples if s.workload == SMALL.name and s.proxy.total_ns]
+    return min(rates, default=0.0) / 2
+
+
+def run(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Sample]:
+    """Take all samples of a run, in order."""
+    began = time.monotonic()
+    samples: list[Sample] = []
+    steps = list(plan.steps())
+    rate = plan.rate
+    for done, (number, workload, peer) in enumerate(steps, 1):
+        say(f"[{done}/{len(steps)}] round {number} of {plan.rounds}: {workload.name}, {peer.name}")
+        if workload.half_load:
+            rate = rate or half_rate(samples)
+        work, timing = fitted(bench, plan, workload, number, rate)
+        sample = measure(bench, peer, work, timing)
+        for _ in range(RETRIES_MAX):
+            spent = time.monotonic() - began
+            if DISTURBED not in doubts(sample) or spent / done * len(steps) > plan.retry_seconds:
+                break
+            say(f"[{done}/{len(steps)}] disturbed, again: {workload.name}, {peer.name}")
+            sample = measure(bench, peer, work, timing)
+        samples.append(sample)
+    return samples
+
+
+def fitted(
+    bench: Bench, plan: Plan, workload: Workload, number: int, rate: float
+) -> tuple[Workload, Timing]:
+    """Fit the workload to this machine and this round."""
+    timing = Timing(plan.seconds, plan.warmup_seconds, seed=number)
+    if workload.half_load:
+        return workload, replace(timing, rate=rate)
+    if workload.idle:
+        room = min(workload.connections, bench.connections_allowed - PROBES_MAX)
+        return replace(workload, connections=room), replace(timing, seconds=0, warmup_seconds=0)
+    return workload, timing
+
+
+def say_on_stderr(line: str) -> None:
+    """Progress: one line that overwrites itself on a terminal, plain lines elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)

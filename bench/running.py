@@ -1,0 +1,174 @@
+"""Starts processes on a chosen core, finds out when they answer, and always stops them."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from bench.build import program
+from bench.peer import Job, Peer
+from bench.proc import session
+
+START_SECONDS_MAX: Final = 20.0
+STOP_SECONDS_MAX: Final = 5.0
+POLL_SECONDS: Final = 0.0005  # the resolution of the time to ready
+PROBE: Final = struct.pack("=IIQ", 16, 16, 0)  # bench/c/wire.h: a head alone, asks for 16 bytes
+
+
+class RunError(Exception):
+    """A process did not do its part; the text holds the last lines that it wrote."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Generator and upstream share one core, the proxy has the other one for itself."""
+
+    load: int
+    proxy: int
+
+    @classmethod
+    def allowed(cls) -> "Cores":
+        """First and last of the cores that we may use; the same one twice if there is but one."""
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(cores[0], cores[-1])
+
+
+@dataclass(frozen=True)
+class Running:
+    """A peer that answers. Times are milliseconds after exec; nothing runs for peer `none`."""
+
+    port: int
+    pid: int | None = None
+    answer_ms: float | None = None
+    ready_ms: float | None = None  # first 200 of its readiness endpoint, if it has one
+
+
+def free_port() -> int:
+    """Find a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Give our core to processes started inside: no taskset stands before their exec."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def opened(pipe: IO[str] | None) -> IO[str]:
+    """Return a pipe that Popen was asked for."""
+    if pipe is None:
+        raise RunError("a process was started without the pipe that it is read through")
+    return pipe
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End the whole session of a process: politely, then for good."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        while session(process.pid):  # killed, but not gone at once; init buries what was forked
+            time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def upstream(core: int) -> Iterator[tuple[int, int]]:
+    """(port, process id) of the upstream; it also ends by itself when our end of its stdin goes."""
+    with pinned(core):
+        process = subprocess.Popen(
+            [str(program("upstream"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    with process:
+        try:
+            yield int(opened(process.stdout).readline()), process.pid
+        finally:
+            stop(process)
+
+
+@contextlib.contextmanager
+def running(peer: Peer, upstream_port: int, connections: int, core: int) -> Iterator[Running]:
+    """Run the peer as a relay to `upstream_port`, from its first answer to the block's end."""
+    if peer.command is None:
+        yield Running(upstream_port)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="remora-bench-") as name,
+        contextlib.ExitStack() as stack,
+    ):
+        directory = Path(name)
+        directory.chmod(0o755)
+        job = Job(free_port(), upstream_port, free_port(), connections, directory)
+        command = peer.command(peer.binary(), job)
+        log = stack.enter_context((directory / "log").open("w+"))
+        with pinned(core):
+            began = time.monotonic()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        stack.callback(stop, process)
+        try:
+            yield _await_ready(peer, job, process, began)
+        except RunError as error:
+            tail = (directory / "log").read_text()[-2000:]
+            raise RunError(f"{peer.name}: {error}\n{' '.join(command)}\n{tail}") from error
+
+
+def _await_ready(peer: Peer, job: Job, process: subprocess.Popen[str], began: float) -> Running:
+    """Asks in turn for an answer through the proxy and for its readiness until both came."""
+    answer_ms = ready_ms = None
+    while answer_ms is None or (peer.ready_path and ready_ms is None):
+        if process.poll() is not None:
+            raise RunError(f"exited with status {process.returncode} before it answered")
+        if time.monotonic() - began > START_SECONDS_MAX:
+            raise RunError(f"gave no answer within {START_SECONDS_MAX:.0f} s")
+        if answer_ms is None and _answers(job.port, PROBE, 16):
+            answer_ms = (time.monotonic() - began) * 1000
+        if peer.ready_path and ready_ms is None:
+            request = f"GET {peer.ready_path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+            if _answers(job.admin_port, request.encode(), 12).endswith(b" 200"):
+                ready_ms = (time.monotonic() - began) * 1000
+        time.sleep(POLL_SECONDS)
+    return Running(job.port, process.pid, answer_ms, ready_ms)
+
+
+def _answers(port: int, request: bytes, wanted: int) -> bytes:
+    """Ask, and return the first `wanted` bytes of the answer; b"" when there is none yet."""
+    answer = b""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(request)
+            while len(answer) < wanted and (piece := connection.recv(wanted - len(answer))):
+                answer += piece
+    except OSError:
+        return b""
+    return answer if len(answer) == wanted else b""

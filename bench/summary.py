@@ -1,0 +1,114 @@
+"""From samples to figures: medians over rounds with their spread, ratios within a round."""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.histogram import Histogram, merged
+from bench.limits import DISTURBED, doubts
+from bench.measure import Sample
+from bench.workloads import Workload
+
+REMORA = "remora"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Median over the rounds, lowest, highest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Figure | None":
+        """None if there are no values."""
+        found = list(values)
+        return cls(statistics.median(found), min(found), max(found)) if found else None
+
+
+class Results:
+    """All samples of a run, asked by workload and peer."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def of(self, workload: str, peer: str) -> list[Sample]:
+        """Pick the samples of one peer at one workload, by round."""
+        return [s for s in self.samples if s.workload == workload and s.peer == peer]
+
+    def peers(self, workload: str) -> list[str]:
+        """Names of the peers that did this workload, in the order of the first round."""
+        return list(dict.fromkeys(s.peer for s in self.samples if s.workload == workload))
+
+    def cpu_us(self, workload: Workload, peer: str) -> Figure | None:
+        """CPU of the proxy for one unit of work."""
+        return Figure.of(_cpu_us(s, workload) for s in self._proxied(workload, peer))
+
+    def user_share(self, workload: Workload, peer: str) -> float:
+        """Part of the CPU that was not the kernel's."""
+        samples = self._proxied(workload, peer)
+        user = sum(s.proxy.user_ns for s in samples)
+        ticked = user + sum(s.proxy.system_ns for s in samples)
+        return user / ticked if ticked else 0.0
+
+    def cpu_ratio(self, workload: Workload, peer: str, to: str) -> Figure | None:
+        """CPU against that of peer `to` in the same round."""
+        return self._ratio(workload.name, peer, to, lambda s: _cpu_us(s, workload))
+
+    def best(self, workload: Workload, among: Iterable[str]) -> str | None:
+        """Which of these peers spends the least CPU on a unit of this work."""
+        figures = {name: self.cpu_us(workload, name) for name in among}
+        known = {name: figure.median for name, figure in figures.items() if figure}
+        return min(known, key=lambda name: known[name], default=None)
+
+    def latency(self, workload: str, peer: str) -> Histogram:
+        """Latencies of all rounds together."""
+        return merged(s.latency for s in self.of(workload, peer))
+
+    def latency_ratio(self, workload: str, peer: str, to: str, percent: float) -> Figure | None:
+        """Compare a percentile with that of peer `to` in the same round."""
+        return self._ratio(workload, peer, to, lambda s: s.latency.percentile(percent))
+
+    def connection_bytes(self, workload: str, peer: str) -> Figure | None:
+        """Memory of the proxy for one idle connection (PSS; the kernel's sockets not counted)."""
+        return Figure.of(
+            (s.memory_loaded.pss - s.memory.pss) / s.connections
+            for s in self.of(workload, peer)
+            if s.memory.pss
+        )
+
+    def starts(self, peer: str, value: Callable[[Sample], float | None]) -> Figure | None:
+        """Make a figure of the starts of a peer: each sample began with one."""
+        values = (value(s) for s in self.samples if s.peer == peer)
+        return Figure.of(v for v in values if v is not None)
+
+    def doubts(self, workload: str, peer: str) -> list[str]:
+        """Doubts that more than half of the rounds raise."""
+        samples = self.of(workload, peer)
+        found = [name for sample in samples for name in doubts(sample)]
+        return [name for name in dict.fromkeys(found) if 2 * found.count(name) > len(samples)]
+
+    def disturbed_share(self) -> float:
+        """Tell which part of the measurements something else disturbed."""
+        found = sum(DISTURBED in doubts(sample) for sample in self.samples)
+        return found / len(self.samples) if self.samples else 0.0
+
+    def _proxied(self, workload: Workload, peer: str) -> list[Sample]:
+        return [s for s in self.of(workload.name, peer) if s.proxy.total_ns and s.requests]
+
+    def _ratio(
+        self, workload: str, peer: str, to: str, value: Callable[[Sample], float]
+    ) -> Figure | None:
+        base = {s.round: value(s) for s in self.of(workload, to)}
+        return Figure.of(
+            value(s) / base[s.round]
+            for s in self.of(workload, peer)
+            if base.get(s.round) and value(s)
+        )
+
+
+def _cpu_us(sample: Sample, workload: Workload) -> float:
+    units = sample.units(workload.unit)
+    return sample.proxy.total_ns / 1000 / units if units else 0.0

@@ -1,0 +1,127 @@
+"""The tables of a report: one for each kind of work, one for the starts, and the budgets."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bench.limits import REASONS
+from bench.summary import NONE, REMORA, Figure, Results
+from bench.table import Table
+from bench.verdicts import MB, Verdict
+from bench.workloads import Workload
+
+LACKING: Final = "-"
+US: Final = 1000  # ns
+
+
+def all_tables(
+    results: Results, workloads: Sequence[Workload], budgets: Sequence[Verdict]
+) -> list[Table]:
+    """In the order in which they are read."""
+    work = [w for w in workloads if results.peers(w.name)]
+    return [
+        *(_idle(results, w) if w.idle else _work(results, w) for w in work),
+        *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
+        _budgets(budgets),
+    ]
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    if value >= 100:  # noqa: PLR2004 - a matter of digits
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
+
+
+def _median(figure: Figure | None) -> str:
+    return _number(figure.median) if figure else LACKING
+
+
+def _spread(figure: Figure | None) -> str:
+    return f"{_number(figure.low)}..{_number(figure.high)}" if figure else LACKING
+
+
+def _work(results: Results, workload: Workload) -> Table:
+    peers = results.peers(workload.name)
+    best = results.best(workload, [p for p in peers if p not in {NONE, REMORA}])
+    unit = workload.unit
+    headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", f"{unit}/s"]
+    headers += ["p50 us", "p90 us", "p99 us", f"load us/{unit}"]
+    rows = []
+    doubted: dict[str, list[str]] = {}
+    for peer in peers:
+        found = results.doubts(workload.name, peer)
+        for doubt in found:
+            doubted.setdefault(doubt, []).append(peer)
+        rows.append([peer + "*" * bool(found), *_work_cells(results, workload, peer, best)])
+    notes = [f"* {', '.join(names)}: {REASONS[doubt]}" for doubt, names in doubted.items()]
+    if best:
+        notes.insert(0, f"best peer: {best}; ratios are medians of the ratios within each round")
+    rate = next((s.offered_rate for s in results.samples if s.workload == workload.name), 0)
+    if rate:
+        notes.insert(0, f"offered: {rate:,.0f} requests a second at random, to every peer")
+    return Table(f"{workload.title} ({workload.name})", headers, rows, notes)
+
+
+def _work_cells(results: Results, workload: Workload, peer: str, best: str | None) -> list[str]:
+    samples = results.of(workload.name, peer)
+    units = [s.units(workload.unit) for s in samples]
+    rate = Figure.of(u / s.elapsed_seconds for u, s in zip(units, samples, strict=True))
+    load = Figure.of(s.load_ns / US / u for u, s in zip(units, samples, strict=True) if u)
+    cpu = results.cpu_us(workload, peer)
+    latency = results.latency(workload.name, peer)
+    return [
+        _median(cpu),
+        _spread(cpu),
+        f"{results.user_share(workload, peer):.0%}" if cpu else LACKING,
+        _median(results.cpu_ratio(workload, peer, "haproxy")),
+        _median(results.cpu_ratio(workload, peer, best)) if best else LACKING,
+        _median(rate),
+        *(_number(latency.percentile(percent) / US) for percent in (50, 90, 99)),
+        _median(load),
+    ]
+
+
+def _idle(results: Results, workload: Workload) -> Table:
+    rows = []
+    count = 0
+    for peer in results.peers(workload.name):
+        samples = results.of(workload.name, peer)
+        count = samples[0].connections
+        bytes_each = results.connection_bytes(workload.name, peer)
+        pss = Figure.of(s.memory_loaded.pss / MB for s in samples)
+        rows.append([peer, _median(bytes_each), _spread(bytes_each), _median(pss)])
+    notes = ["what the kernel holds for the sockets is not in it and is the same for all"]
+    headers = ["peer", "bytes/connection", "spread", "PSS MB with all"]
+    return Table(
+        f"{count:,} idle connections, each used once ({workload.name})", headers, rows, notes
+    )
+
+
+def _starts(results: Results) -> Table:
+    peers = list(dict.fromkeys(s.peer for s in results.samples if s.memory.pss))
+    rows = []
+    for peer in peers:
+
+        def of(value: Callable[..., float | None], peer: str = peer) -> Figure | None:
+            return results.starts(peer, value)
+
+        answer = of(lambda s: s.answer_ms)
+        cells = [_median(answer), _spread(answer), _median(of(lambda s: s.ready_ms))]
+        cells += [
+            _median(of(lambda s: s.memory.pss / MB)),
+            _median(of(lambda s: s.memory.rss / MB)),
+        ]
+        rows.append([peer, *cells, _median(of(lambda s: s.memory.private / MB))])
+    headers = ["peer", "first answer ms", "spread", "/ready ms", "PSS MB", "RSS MB", "private MB"]
+    notes = ["times count from exec, memory after one answer; every measurement began with a start"]
+    return Table("Start and rest", headers, rows, notes)
+
+
+def _budgets(budgets: Sequence[Verdict]) -> Table:
+    rows = []
+    for budget in budgets:
+        word = budget.word + (", rounds differ" if budget.close else "")
+        measured = f"{_median(budget.value)} {budget.unit}" if budget.value else LACKING
+        rows.append([budget.title, measured, _number(budget.limit), word, budget.note])
+    headers = ["budget", "measured", "at most", "verdict", "note"]
+    return Table("Budgets", headers, rows, words=frozenset({0, 3, 4}))

@@ -1,0 +1,85 @@
+"""The budgets (design section 8) held against a run: met, missed, or not measured."""
+
+from dataclasses import dataclass
+
+from bench.summary import NONE, REMORA, Figure, Results
+from bench.workloads import BULK_DOWN, BULK_UP, HALF, IDLE, SMALL, Workload
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One budget, one line. `value` and `limit` are in `unit`."""
+
+    title: str
+    limit: float
+    unit: str
+    value: Figure | None
+    note: str = ""
+
+    @property
+    def word(self) -> str:
+        """By the median; a spread that crosses the limit is told, not decided."""
+        if self.value is None:
+            return "not measured"
+        return "met" if self.value.median <= self.limit else "missed"
+
+    @property
+    def close(self) -> bool:
+        """Whether single rounds say the opposite of the median."""
+        return self.value is not None and self.value.low <= self.limit < self.value.high
+
+
+def verdicts(results: Results, variants: dict[str, str]) -> list[Verdict]:
+    """All budgets. `variants`: names of peers tuned for one kind of work → the peer they are of."""
+    return [
+        _cpu(results, SMALL, 1.0, ["haproxy"], "HAProxy"),
+        *(
+            _cpu(results, work, 0.5, _plain(results, work, variants), "the best peer, own buffers")
+            for work in (BULK_DOWN, BULK_UP)
+        ),
+        *(
+            _cpu(results, work, 0.5, _others(results, work), "the best peer, tuned for bulk")
+            for work in (BULK_DOWN, BULK_UP)
+            if set(_others(results, work)) & set(variants)
+        ),
+        _latency(results),
+        Verdict("idle connection", 1024, "B", results.connection_bytes(IDLE.name, REMORA)),
+        Verdict("/ready after exec", 400, "ms", results.starts(REMORA, lambda s: s.ready_ms)),
+        Verdict(
+            "first answer after exec", 400, "ms", results.starts(REMORA, lambda s: s.answer_ms)
+        ),
+        Verdict(
+            "PSS at rest",
+            32,
+            "MB",
+            results.starts(REMORA, lambda s: s.memory.pss / MB),
+            "shares pages of the interpreter with the harness: RSS is the upper bound",
+        ),
+    ]
+
+
+def _others(results: Results, workload: Workload) -> list[str]:
+    return [name for name in results.peers(workload.name) if name not in {NONE, REMORA}]
+
+
+def _plain(results: Results, workload: Workload, variants: dict[str, str]) -> list[str]:
+    return [name for name in _others(results, workload) if name not in variants]
+
+
+def _cpu(
+    results: Results, workload: Workload, limit: float, among: list[str], whom: str
+) -> Verdict:
+    title = f"{workload.title}: CPU a {workload.unit} against {whom}"
+    best = results.best(workload, among)
+    value = results.cpu_ratio(workload, REMORA, best) if best else None
+    return Verdict(title, limit, "x", value, best or "")
+
+
+def _latency(results: Results) -> Verdict:
+    """p99 at half load; what the way without a proxy takes is in both sides of the comparison."""
+    p99 = {n: results.latency(HALF.name, n).percentile(99) for n in _others(results, HALF)}
+    best = min(p99, key=lambda name: p99[name], default=None)
+    value = results.latency_ratio(HALF.name, REMORA, best, 99) if best else None
+    return Verdict("p99 at half load against the best peer", 1.0, "x", value, best or "")

@@ -1,0 +1,177 @@
+"""`remora ctl`: ask the proxy of this pod, or tell it something."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy import ctl_text, values
+from proxy.ctl_call import RefusedError, UnavailableError, call
+from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
+from proxy.options import Group, Option, Reader, help_text
+from proxy.values import Address
+
+USAGE: Final = """\
+usage: remora ctl COMMAND [flags]
+
+  status             what the proxy is, what it listens on, what it has done
+  connections        open connections; --closed: those that ended last
+  close ID           reset one connection
+  drain              take no new inbound connection, finish the others; the process stays
+  log-level [LEVEL]  show or set: debug, info, warning, error"""
+
+EPILOGUE: Final = """\
+Examples:
+  kubectl exec POD -c remora -- remora ctl status
+  remora ctl connections --closed --limit 20
+  remora ctl drain --wait
+
+Exit codes: 0 done; 1 the proxy said no; 64 bad words here; 69 no proxy found."""
+
+
+def _place(text: str) -> str | Address | None:
+    if text == "auto":
+        return None
+    return values.path(text) if text.startswith("/") else values.address(text)
+
+
+CONTROL: Final = Option(
+    flag="--control",
+    parse=_place,
+    default="auto",
+    metavar="PATH|ADDR:PORT",
+    help="where the proxy takes commands; auto looks where\na proxy puts its socket",
+)
+AS_JSON: Final = Option(
+    flag="--json", parse=values.switch, default="false", help="print the proxy's JSON as it is"
+)
+CLOSED: Final = Option(
+    flag="--closed", parse=values.switch, default="false", help="connections: those that ended"
+)
+LIMIT: Final = Option(
+    flag="--limit",
+    parse=values.integer_between(1, 100_000),
+    default="1000",
+    metavar="N",
+    help="connections: how many",
+)
+WAIT: Final = Option(
+    flag="--wait", parse=values.switch, default="false", help="drain: return when it is finished"
+)
+GROUPS: Final = (Group("Flags", (CONTROL, AS_JSON, CLOSED, LIMIT, WAIT)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    place: str | Address | None
+    closed: bool
+    limit: int
+    wait: bool
+    word: str  # the argument of the command, "" if none was given
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a command gets its answer, and how the answer looks. `word` names its argument."""
+
+    run: Callable[[Asked], dict[str, Any]]
+    text: Callable[[Asked, dict[str, Any]], str]
+    word: str = ""
+    is_word_needed: bool = False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code."""
+    # The socket's place is the proxy's own setting, so its variable counts here too; the other
+    # flags are nobody's settings.
+    environ = {CONTROL.variable: os.environ.get(CONTROL.variable, "")}
+    reader = Reader(GROUPS, arguments, environ)
+    name, *words = reader.words or [""]
+    asked = Asked(
+        reader.one(CONTROL),
+        reader.one(CLOSED),
+        reader.one(LIMIT),
+        reader.one(WAIT),
+        words[0] if words else "",
+    )
+    if reader.wants_help:
+        sys.stdout.write(help_text(USAGE, GROUPS, EPILOGUE))
+        return EXIT_OK
+    faults = [*reader.faults, *_word_faults(name, words, reader)]
+    if faults:
+        for fault in faults:
+            _complain(fault)
+        return EXIT_USAGE
+    return _run(_COMMANDS[name], asked, as_json=reader.one(AS_JSON))
+
+
+def _run(command: Command, asked: Asked, *, as_json: bool) -> int:
+    try:
+        answer = command.run(asked)
+    except UnavailableError as fault:
+        _complain(str(fault))
+        return EXIT_UNAVAILABLE
+    except RefusedError as fault:
+        _complain(str(fault))
+        return EXIT_REFUSED
+    text = json.dumps(answer, indent=2) if as_json else command.text(asked, answer)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return EXIT_OK
+
+
+def _word_faults(name: str, words: Sequence[str], reader: Reader) -> list[str]:
+    command = _COMMANDS.get(name)
+    if command is None:
+        return [f"{name!r} is no command ({', '.join(_COMMANDS)})"]
+    if len(words) > bool(command.word):
+        return reader.stray_words(words[bool(command.word) :])
+    if command.is_word_needed and not words:
+        return [f"{name} needs {command.word}"]
+    if name == "close" and not (words[0].isascii() and words[0].isdigit()):
+        return [f"{words[0]!r} is no id of a connection (a number; see `remora ctl connections`)"]
+    return []
+
+
+def _status(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, "/status")
+
+
+def _connections(asked: Asked) -> dict[str, Any]:
+    closed = "&closed=1" if asked.closed else ""
+    return call(asked.place, f"/connections?limit={asked.limit}{closed}")
+
+
+def _close(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, "/close", {"id": int(asked.word)})
+
+
+def _drain(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, "/drain", {"wait": asked.wait}, is_patient=asked.wait)
+
+
+def _log_level(asked: Asked) -> dict[str, Any]:
+    if asked.word:
+        return call(asked.place, "/log-level", {"level": asked.word})
+    return {"level": call(asked.place, "/status")["log_level"]}
+
+
+_COMMANDS: Final = {
+    "status": Command(_status, lambda _, answer: ctl_text.status(answer)),
+    "connections": Command(
+        _connections, lambda asked, answer: ctl_text.connections(answer, closed=asked.closed)
+    ),
+    "close": Command(
+        _close, lambda asked, _: f"connection {asked.word} is reset", "ID", is_word_needed=True
+    ),
+    "drain": Command(_drain, lambda _, answer: answer["state"]),
+    "log-level": Command(_log_level, lambda _, answer: answer["level"], "LEVEL"),
+}
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"remora ctl: {text}\n")

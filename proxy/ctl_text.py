@@ -1,0 +1,135 @@
+"""Answers of the operator's socket as text for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from proxy.errors import explain
+
+Answer = Mapping[str, Any]  # decoded JSON: its shape is control.py's
+
+_KIB: Final = 1024
+_SECOND_MS: Final = 1000
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in columns as wide as their widest cell."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def status(answer: Answer) -> str:
+    """Return the page of `ctl status`."""
+    pending = f" (waiting for {', '.join(answer['pending'])})" if answer["pending"] else ""
+    facts = [
+        ("state", answer["state"]),
+        ("ready", "yes" if answer["ready"] else f"no{pending}"),
+        ("version", f"{answer['version']}, pid {answer['pid']}"),
+        ("up", span(answer["uptime_s"] * _SECOND_MS)),
+        ("log level", answer["log_level"]),
+        ("admin", answer["admin"] or "off"),
+        ("control", ", ".join(filter(None, (answer["control"], answer["control_listen"])))),
+        ("connections", f"at most {answer['connections_max']}"),
+    ]
+    events = [(name, str(count)) for name, count in answer["events"].items() if count]
+    parts = [
+        table(("", ""), [(f"{name}:", text) for name, text in facts]).lstrip("\n"),
+        _listeners(answer["listeners"]),
+        _totals(answer["connections"]),
+        _reasons(answer["closed"]),
+        table(("EVENT", "COUNT"), events) if events else "",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def connections(answer: Answer, *, closed: bool) -> str:
+    """Return the table of `ctl connections`."""
+    head = ["ID", "DIRECTION", "PROTOCOL", "REASON" if closed else "PHASE", "DOWNSTREAM"]
+    head += ["ORIGINAL-DST", "UPSTREAM", "CONNECT", "AGE", "RECEIVED", "SENT", "SNI"]
+    rows = [
+        [
+            str(row["id"]),
+            row["direction"],
+            row["protocol"],
+            row["reason" if closed else "phase"],
+            row["downstream"] or "-",
+            row["original_dst"] or "-",
+            row["upstream"] or "-",
+            "-" if row["connect_ms"] is None else span(row["connect_ms"]),
+            span(row["duration_ms"]),
+            size(row["received_bytes"]),
+            size(row["sent_bytes"]),
+            printable(row["sni"]) or "-",
+        ]
+        for row in answer["connections"]
+    ]
+    if not rows:
+        return "no connection"
+    note = "\n(more were left out: raise --limit)" if answer["truncated"] else ""
+    hints = _hints({row["reason"] for row in answer["connections"]}) if closed else ""
+    return table(head, rows) + note + hints
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the unit that fits."""
+    if count < _KIB:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= _KIB
+        if count < _KIB:
+            return f"{count:.1f} {unit}"
+    return f"{count / _KIB:.1f} TiB"
+
+
+def span(milliseconds: float) -> str:
+    """Return a time in the units that fit."""
+    if milliseconds < _SECOND_MS:
+        return f"{milliseconds:.1f}ms"
+    seconds = milliseconds / _SECOND_MS
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f}s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f}m{seconds % _MINUTE_S:02.0f}s"
+    return f"{seconds // _HOUR_S:.0f}h{seconds % _HOUR_S // _MINUTE_S:02.0f}m"
+
+
+def printable(text: str) -> str:
+    """Return a peer's text with nothing in it that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _listeners(rows: Sequence[Answer]) -> str:
+    body = [
+        (row["direction"], row["address"], row["target"] or "original destination") for row in rows
+    ]
+    return table(("LISTENER", "ADDRESS", "TO"), body)
+
+
+def _totals(by_direction: Answer) -> str:
+    body = [
+        (direction, *(str(counts[name]) for name in ("open", "opened", "closed")))
+        for direction, counts in by_direction.items()
+    ]
+    return table(("CONNECTIONS", "OPEN", "OPENED", "CLOSED"), body)
+
+
+def _reasons(by_direction: Answer) -> str:
+    body = [
+        (reason, direction, str(count))
+        for direction, reasons in by_direction.items()
+        for reason, count in sorted(reasons.items())
+    ]
+    if not body:
+        return ""
+    return table(("CLOSED", "DIRECTION", "COUNT"), body) + _hints({row[0] for row in body})
+
+
+def _hints(reasons: set[str]) -> str:
+    known = [(reason, explain(reason).hint) for reason in sorted(reasons)]
+    lines = [f"  {reason}: {hint}" for reason, hint in known if hint]
+    return "\n\n" + "\n".join(lines) if lines else ""

@@ -1,0 +1,246 @@
+"""The data plane as the rest of Python sees it: names instead of indexes, `await` instead of fds.
+
+The only importer of `_fastpath`. Every method is called on the loop's thread and none of them waits
+for a worker: what needs an answer is a coroutine.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from proxy import _fastpath
+from proxy._fastpath import Connection
+from proxy.listeners import Listener
+from proxy.snapshot import Draft, target_indexes
+
+__all__ = ["Connection", "Engine", "NoAnswerError", "Stats", "WorkerState"]
+
+ABI: Final = _fastpath.ABI
+DIRECTIONS: Final = _fastpath.DIRECTIONS
+PROTOCOLS: Final = _fastpath.PROTOCOLS
+REASONS: Final = _fastpath.REASONS
+SPEAKERS: Final = _fastpath.SPEAKERS
+EVENTS: Final = _fastpath.EVENTS
+BUCKETS_US: Final = _fastpath.BUCKETS_US
+LIVE_KINDS: Final = ("connections", "buffers", "pipes", "listeners")
+
+# Records handled in one turn of the loop: a few milliseconds, then probes and scrapes get theirs.
+_RECORDS_PER_TURN: Final = 256
+# Workers answer within a tick. One that has not by now is stuck or starved of CPU.
+_ANSWER_S_MAX: Final = 2.0
+# Words in a worker's block change without a wake-up; whoever waits for one looks this often.
+_LOOK_S: Final = 0.02
+
+
+class NoAnswerError(Exception):
+    """A worker did not answer in time."""
+
+
+class WorkerState(NamedTuple):
+    """What one worker says of itself, without being asked to stop for it."""
+
+    worker: int
+    snapshot_version: int
+    connections: int
+    listeners: int
+
+
+class Stats:
+    """One reading of the counters, summed over workers. Names: `_fastpath.Engine.stats`."""
+
+    def __init__(self, raw: dict[str, list[int]]) -> None:
+        self._raw = raw
+
+    def opened(self) -> Iterator[tuple[str, int]]:
+        """Yield connections accepted, by direction."""
+        return zip(DIRECTIONS, self._raw["opened"], strict=True)
+
+    def open(self) -> Iterator[tuple[str, str, int]]:
+        """Yield connections open now, by direction and protocol."""
+        counts = iter(self._raw["open"])
+        return ((d, p, next(counts)) for d in DIRECTIONS for p in PROTOCOLS)
+
+    def closed(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield connections ended, by direction, protocol and reason."""
+        counts = iter(self._raw["closed"])
+        return ((d, p, r, next(counts)) for d in DIRECTIONS for p in PROTOCOLS for r in REASONS)
+
+    def detected(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield verdicts of protocol detection, by direction, protocol and who spoke first."""
+        counts = iter(self._raw["detected"])
+        return ((d, p, s, next(counts)) for d in DIRECTIONS for p in PROTOCOLS for s in SPEAKERS)
+
+    def bytes(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield, by direction: downstream read, downstream written, upstream read and written."""
+        return zip(DIRECTIONS, _rows(self._raw["bytes"], 4), strict=True)
+
+    def histogram(self, name: str) -> Iterator[tuple[str, list[int], int]]:
+        """Yield, by direction, bucket counts (not cumulative) and sum in microseconds.
+
+        `name`: "connect" or "duration".
+        """
+        rows = _rows(self._raw[f"{name}_bucket"], len(BUCKETS_US) + 1)
+        return zip(DIRECTIONS, rows, self._raw[f"{name}_sum_us"], strict=True)
+
+    def events(self) -> Iterator[tuple[str, int]]:
+        """Yield the plain counters by name."""
+        return zip(EVENTS, self._raw["events"], strict=True)
+
+    def live(self) -> dict[str, int]:
+        """Return objects in use by kind; all zero once stopped."""
+        return dict(zip(LIVE_KINDS, self._raw["live"], strict=True))
+
+    @property
+    def ticks(self) -> int:
+        """Loop rounds of all workers."""
+        return self._raw["tick"][0]
+
+    @property
+    def longest_tick_us(self) -> int:
+        """Longest round since the reading before."""
+        return self._raw["tick"][1]
+
+
+class Engine:
+    """Workers and what they tell. Life: publish → listen → start → … → stop.
+
+    `connections_max` is for all workers together, and each gets an equal share: the kernel spreads
+    new connections evenly over their sockets.
+    """
+
+    def __init__(self, workers: int, connections_max: int) -> None:
+        self.workers = workers
+        self.on_records: Callable[[list[Connection]], None] = lambda _: None
+        self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
+        self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
+        self._version = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dump_lock = asyncio.Lock()
+        self._dump: asyncio.Future[list[Connection]] | None = None
+        self._has_late_dump = False  # asked, and not taken: the extension refuses a second question
+        self._longest_tick_us = 0
+
+    # ---- life ------------------------------------------------------------------------------
+
+    def publish(self, draft: Draft) -> int:
+        """Make a new snapshot current and return its version."""
+        self._version += 1
+        self._fast.publish(_fastpath.Snapshot(self._version, draft.settings, draft.targets))
+        return self._version
+
+    def listen(self, listeners: Iterable[Listener]) -> None:
+        """Give every worker its sockets. The workers own them from here."""
+        listeners = list(listeners)
+        targets = target_indexes(listeners)
+        for listener in listeners:
+            kind = DIRECTIONS.index(listener.direction)
+            for worker, fd in enumerate(listener.give()):
+                self._fast.listen(worker, fd, kind, targets[listener.id], listener.id)
+                self._listener_counts[listener.direction] += 1
+
+    def start(self) -> None:
+        """Start the threads, and watch for what they post."""
+        self._fast.start()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fast.record_fd, self._on_posted)
+
+    def stop(self) -> None:
+        """Reset what is left, join the threads, hand over the last records. Idempotent."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._fast.record_fd)
+            self._loop = None
+        self._fast.stop()
+        while records := self._fast.read_records(_RECORDS_PER_TURN):
+            self.on_records(records)
+
+    # ---- commands --------------------------------------------------------------------------
+
+    def stop_accepting(self, directions: Iterable[str]) -> None:
+        """Close the listeners of some directions, after accepting what is queued."""
+        self._fast.stop_accepting(_mask(directions))
+
+    def close_all(self, directions: Iterable[str], reason: str) -> None:
+        """Reset every open connection of some directions."""
+        self._fast.close_all(_mask(directions), REASONS.index(reason))
+
+    def close_connection(self, connection_id: int) -> None:
+        """Reset one connection with reason "operator"; an unknown id is ignored."""
+        self._fast.close_connection(connection_id)
+
+    def record_connections(self, *, enabled: bool) -> None:
+        """Have closed connections handed to `on_records`, or not."""
+        self._fast.record_connections(enabled)
+
+    # ---- questions -------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Version of the snapshot that was published last."""
+        return self._version
+
+    def stats(self) -> Stats:
+        """Read the counters."""
+        raw = self._fast.stats()
+        # The engine forgets its longest tick when asked, and several of us ask: remember it here
+        # for the one who reports it.
+        self._longest_tick_us = max(self._longest_tick_us, raw["tick"][1])
+        return Stats(raw)
+
+    def take_longest_tick_us(self) -> int:
+        """Return the longest tick since this was last asked."""
+        longest_us, self._longest_tick_us = self._longest_tick_us, 0
+        return longest_us
+
+    def listener_count(self, direction: str) -> int:
+        """Return how many sockets `listen` has given to the workers for a direction."""
+        return self._listener_counts[direction]
+
+    def states(self) -> list[WorkerState]:
+        """Return what each worker says of itself."""
+        return [WorkerState(w, *self._fast.worker_state(w)) for w in range(self.workers)]
+
+    async def connections(self, limit: int) -> list[Connection]:
+        """Ask the workers for up to `limit` open connections each. Raises NoAnswerError."""
+        async with self._dump_lock:
+            if self._has_late_dump and self._fast.take_connections() is None:
+                raise NoAnswerError("a worker still owes the answer to the question before")
+            self._dump = asyncio.get_running_loop().create_future()
+            self._fast.request_connections(limit)
+            self._has_late_dump = True
+            try:
+                async with asyncio.timeout(_ANSWER_S_MAX):
+                    rows = await self._dump
+            except TimeoutError:
+                raise NoAnswerError(f"no answer from a worker for {_ANSWER_S_MAX} s") from None
+            finally:
+                self._dump = None
+            return rows
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until the words in the workers' blocks make `condition` true; whether they did."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not condition():
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                return False
+            await asyncio.sleep(min(_LOOK_S, left_s))
+        return True
+
+    def _on_posted(self) -> None:
+        records = self._fast.read_records(_RECORDS_PER_TURN)
+        if records:
+            self.on_records(records)
+        if self._dump is not None and not self._dump.done():
+            rows = self._fast.take_connections()
+            if rows is not None:
+                self._has_late_dump = False
+                self._dump.set_result(rows)
+
+
+def _mask(directions: Iterable[str]) -> int:
+    return sum(1 << DIRECTIONS.index(direction) for direction in directions)
+
+
+def _rows(flat: list[int], width: int) -> Iterator[list[int]]:
+    return (flat[start : start + width] for start in range(0, len(flat), width))

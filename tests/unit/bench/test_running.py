@@ -1,0 +1,100 @@
+"""Processes are pinned, watched until they answer, and always stopped."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import running
+from bench.peer import Job, Peer
+from bench.proc import session
+from bench.running import Cores, RunError, pinned, upstream
+
+CORES = Cores.allowed()
+SILENT = "import signal; print('not today', flush=True); signal.pause()"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SILENT
+# A parent and a worker that it forked, both of which answer through one listener.
+FORKING = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+os.fork()
+while True:
+    downstream, _ = listener.accept()
+    downstream.recv(4096)
+    downstream.sendall(b"x" * 16)
+"""
+
+
+def fake(script: str) -> Peer:
+    def command(binary: str, job: Job) -> list[str]:
+        return [binary, "-c", script, str(job.port)]
+
+    return Peer("fake", "", lambda: sys.executable, command)
+
+
+def start(peer: Peer) -> contextlib.AbstractContextManager[running.Running]:
+    return running.running(peer, 1, 10, CORES.proxy)
+
+
+def test_a_peer_that_never_answers_is_stopped_and_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "START_SECONDS_MAX", 0.5)
+    with pytest.raises(RunError, match=r"(?s)no answer within.*not today"), start(fake(SILENT)):
+        pass
+
+
+def test_a_peer_that_ignores_a_polite_request_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "START_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(running, "STOP_SECONDS_MAX", 0.1)
+    with pytest.raises(RunError, match="no answer within"), start(fake(DEAF)):
+        pass
+
+
+def test_a_peer_that_exits_at_once_is_reported_with_its_status() -> None:
+    with pytest.raises(RunError, match="exited with status 3"), start(fake("raise SystemExit(3)")):
+        pass
+
+
+def test_every_process_of_a_peer_is_counted_and_stopped_with_it() -> None:
+    with start(fake(FORKING)) as proxy:
+        assert proxy.pid is not None
+        assert len(session(proxy.pid)) == 2
+    assert session(proxy.pid) == []
+
+
+def test_a_peer_is_stopped_when_the_measurement_fails() -> None:
+    pids = []
+
+    def fail() -> None:
+        with start(fake(FORKING)) as proxy:
+            pids.append(proxy.pid)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert session(pids[0] or 0) == []
+
+
+def test_the_time_to_the_first_answer_is_taken() -> None:
+    with start(fake(FORKING)) as proxy:
+        assert proxy.answer_ms is not None
+        assert 1 < proxy.answer_ms < 20_000
+
+
+def test_a_peer_runs_on_the_core_that_it_was_given() -> None:
+    with start(fake(FORKING)) as proxy:
+        assert os.sched_getaffinity(proxy.pid or 0) == {CORES.proxy}
+
+
+def test_pinning_does_not_outlive_its_block() -> None:
+    before = os.sched_getaffinity(0)
+    with pinned(CORES.load):
+        assert os.sched_getaffinity(0) == {CORES.load}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_the_upstream_is_gone_after_its_block() -> None:
+    with upstream(CORES.load) as (_, pid):
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,64 @@
+"""Budgets: met, missed, or not measured."""
+
+from bench.measure import Sample
+from bench.proc import Cpu
+from bench.summary import Figure, Results
+from bench.verdicts import Verdict, verdicts
+from bench.workloads import BULK_DOWN, MIB, SMALL
+
+VARIANTS = {"nginx-bulk": "nginx"}
+
+
+def moved(peer: str, us: int) -> Sample:
+    """One round of bulk at `us` a MiB."""
+    return Sample(BULK_DOWN.name, peer, 1, proxy=Cpu(us * 1000), requests=1, bytes=MIB)
+
+
+def asked(peer: str, us: int) -> Sample:
+    """One round of small messages at `us` each."""
+    return Sample(SMALL.name, peer, 1, proxy=Cpu(us * 1000), requests=1)
+
+
+def verdict(samples: list[Sample], title: str) -> Verdict:
+    return next(v for v in verdicts(Results(samples), VARIANTS) if title in v.title)
+
+
+def test_a_median_at_the_limit_meets_it() -> None:
+    assert Verdict("CPU", 1.0, "x", Figure(1.0, 1.0, 1.0)).word == "met"
+
+
+def test_a_median_above_the_limit_misses_it() -> None:
+    assert Verdict("CPU", 1.0, "x", Figure(1.01, 1.01, 1.01)).word == "missed"
+
+
+def test_a_budget_without_figures_is_not_measured_rather_than_met() -> None:
+    assert Verdict("CPU", 1.0, "x", None).word == "not measured"
+
+
+def test_rounds_on_both_sides_of_the_limit_are_told() -> None:
+    assert Verdict("CPU", 1.0, "x", Figure(0.9, 0.8, 1.2)).close
+    assert not Verdict("CPU", 1.0, "x", Figure(0.9, 0.8, 1.0)).close
+
+
+def test_small_messages_are_held_against_haproxy_whoever_else_is_cheaper() -> None:
+    found = verdict([asked("haproxy", 20), asked("nginx", 10), asked("remora", 19)], SMALL.title)
+    assert found.word == "met"
+
+
+def test_bulk_is_held_against_the_best_peer_with_its_own_buffers() -> None:
+    samples = [moved("haproxy", 700), moved("nginx", 600), moved("remora", 301)]
+    found = verdict(samples, f"{BULK_DOWN.title}: CPU a MiB against the best peer, own buffers")
+    assert (found.word, found.note) == ("missed", "nginx")
+
+
+def test_a_peer_tuned_for_bulk_counts_in_a_line_of_its_own() -> None:
+    samples = [moved("nginx", 600), moved("nginx-bulk", 400), moved("remora", 290)]
+    own = verdict(samples, f"{BULK_DOWN.title}: CPU a MiB against the best peer, own buffers")
+    tuned = verdict(samples, f"{BULK_DOWN.title}: CPU a MiB against the best peer, tuned for bulk")
+    assert (own.word, own.note) == ("met", "nginx")
+    assert (tuned.word, tuned.note) == ("missed", "nginx-bulk")
+
+
+def test_a_run_without_remora_measures_no_budget() -> None:
+    found = verdicts(Results([asked("haproxy", 20)]), VARIANTS)
+    assert {v.word for v in found} == {"not measured"}
