@@ -11,13 +11,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.chars cimport CHAR_VALUE, char_is
-from proxy.fast.http1 cimport (
-    BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE,
-)
-
-cdef enum:
-    CHUNK_EXTENSION_BYTES_MAX = 256     # CVE-2023-39326: extensions cost without carrying
-    CHUNK_DIGITS_MAX = 15               # below 2^60: no sum overflows
+from proxy.fast.limits cimport CHUNK_DIGITS_MAX, CHUNK_EXTENSION_BYTES_MAX
+from proxy.fast.reasons cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE
+from proxy.fast.types cimport body_t
 
 cdef enum:                              # body_t.state
     BODY_DATA = 0                       # `left` bytes pass unread (all of them, until close)
@@ -29,14 +25,6 @@ cdef enum:                              # body_t.state
     BODY_TRAILERS = 6                   # the caller's: the section up to its empty line
     BODY_COMPLETE = 7
     BODY_BROKEN = 8                     # framing is lost: answer or cut, never go on
-
-cdef struct body_t:
-    uint64_t left                       # of the data (BODY_DATA), or the size being read
-    uint64_t data_bytes                 # payload so far, without the framing
-    uint16_t extension_bytes
-    uint8_t  kind                       # BODY_NONE ... BODY_TUNNEL
-    uint8_t  state
-    uint8_t  digit_count
 
 
 cdef inline void body_start(body_t* body, uint8_t kind, uint64_t length) noexcept nogil:

@@ -1,9 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L2. Buffers for bytes that were read and could not be written yet.
+# L2. Buffers for bytes that were read and could not be written, or not be understood, yet.
 #
 # Rule 1: a flow owns a buffer only while bytes wait in it; an idle connection owns none.
-# Rule 2: the number of buffers is bounded by two a connection; the pool keeps BUFS_FREE_MAX spare.
+# Rule 2: a buffer of BUF_BYTES comes from the pool and goes back there (BUFS_FREE_MAX are kept). A
+#         larger one is allocated for the one head or write that needs it; who appends bounds it.
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -13,16 +14,24 @@ from proxy.fast.limits cimport BUF_BYTES, BUFS_FREE_MAX
 from proxy.fast.types cimport buf_pool_t, buf_t
 
 
-# An empty buffer that the caller owns, or NULL without memory.
-cdef inline buf_t* buf_take(buf_pool_t* pool) noexcept nogil:
+# The memory of a buffer: valid until the next buf_append() or buf_give().
+cdef inline char* buf_at(buf_t* buf, uint32_t offset) noexcept nogil:
+    return <char*>buf + sizeof(buf_t) + offset
+
+
+# An empty buffer of at least `capacity` bytes that the caller owns, or NULL without memory.
+cdef inline buf_t* buf_take(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
     cdef buf_t* buf = pool.free
-    if buf != NULL:
+    if capacity < BUF_BYTES:
+        capacity = BUF_BYTES
+    if capacity == BUF_BYTES and buf != NULL:
         pool.free = buf.next
         pool.free_count -= 1
     else:
-        buf = <buf_t*>malloc(sizeof(buf_t))
+        buf = <buf_t*>malloc(sizeof(buf_t) + capacity)
         if buf == NULL:
             return NULL
+        buf.capacity = capacity
     buf.next = NULL
     buf.start = 0
     buf.end = 0
@@ -33,8 +42,8 @@ cdef inline buf_t* buf_take(buf_pool_t* pool) noexcept nogil:
 cdef inline void buf_give(buf_pool_t* pool, buf_t* buf) noexcept nogil:
     FP_ASSERT(pool.live_count > 0)
     pool.live_count -= 1
-    FP_POISON(buf.bytes, BUF_BYTES)
-    if pool.free_count >= BUFS_FREE_MAX:
+    FP_POISON(buf_at(buf, 0), buf.capacity)
+    if buf.capacity != BUF_BYTES or pool.free_count >= BUFS_FREE_MAX:
         free(buf)
         return
     buf.next = pool.free
@@ -42,15 +51,39 @@ cdef inline void buf_give(buf_pool_t* pool, buf_t* buf) noexcept nogil:
     pool.free_count += 1
 
 
-cdef inline uint32_t buf_room(const buf_t* buf) noexcept nogil:
-    return BUF_BYTES - buf.end
+cdef inline uint32_t buf_length(const buf_t* buf) noexcept nogil:
+    return buf.end - buf.start
 
 
-# Append `length` bytes; there must be room for them.
-cdef inline void buf_append(buf_t* buf, const char* source, uint32_t length) noexcept nogil:
-    FP_ASSERT(length <= buf_room(buf))
-    memcpy(buf.bytes + buf.end, source, length)
-    buf.end += length
+# Append to buf[0], which may be NULL (nothing waits yet) and may move. Returns 0 without memory;
+# what was there is still there then.
+cdef inline bint buf_append(
+    buf_pool_t* pool, buf_t** buf, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef buf_t* old = buf[0]
+    cdef buf_t* grown
+    cdef uint32_t waiting = 0 if old == NULL else buf_length(old)
+    if old == NULL or old.capacity - old.end < length:
+        grown = buf_take(pool, waiting + length if waiting == 0 else (waiting + length) * 2)
+        if grown == NULL:
+            return False
+        if old != NULL:
+            memcpy(buf_at(grown, 0), buf_at(old, old.start), waiting)
+            grown.end = waiting
+            buf_give(pool, old)
+        buf[0] = grown
+    memcpy(buf_at(buf[0], buf[0].end), source, length)
+    buf[0].end += length
+    return True
+
+
+# The first `length` waiting bytes are done with; an empty buffer goes back and buf[0] is NULL.
+cdef inline void buf_consume(buf_pool_t* pool, buf_t** buf, uint32_t length) noexcept nogil:
+    FP_ASSERT(length <= buf_length(buf[0]))
+    buf[0].start += length
+    if buf[0].start == buf[0].end:
+        buf_give(pool, buf[0])
+        buf[0] = NULL
 
 
 cdef inline void buf_pool_free(buf_pool_t* pool) noexcept nogil:

@@ -11,19 +11,25 @@ from libc.string cimport memcpy, memset
 
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.buf cimport buf_give
+from proxy.fast.exchange cimport exchange_end
 from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
-from proxy.fast.limits cimport CONN_BYTES_MAX
+from proxy.fast.limits cimport CONN_BYTES_MAX, DIAL_FAILED_GRACE_MS, LINGER_MS
 from proxy.fast.pipes cimport pipe_give
 from proxy.fast.platform cimport SO_LINGER, SOL_SOCKET, close, linger, setsockopt
 from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
-    PROTOCOL_PENDING, PROTOCOL_TLS, REASON_OK, REASON_OPEN, SPEAKER_NONE,
+    FLAG_DC, FLAG_LR, FLAG_UC, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
+    REASON_DOWNSTREAM_TIMEOUT, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TIMEOUT,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
+from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.slab cimport slab_give
 from proxy.fast.stats cimport count, observe, uncount
-from proxy.fast.timer cimport timer_arm, timer_cancel
-from proxy.fast.types cimport DOWNSTREAM, UPSTREAM, conn_t, record_t, worker_t
+from proxy.fast.timer cimport timer_arm, timer_cancel, timer_is_armed
+from proxy.fast.types cimport (
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY, UPSTREAM, conn_t, record_t, worker_t,
+)
 
 
 cdef inline void conn_close(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
@@ -44,16 +50,36 @@ cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept n
     c.protocol = protocol
 
 
-# Arm the one timer of a connection for its phase. Idle timers are lazy (timer.pxd, rule 2).
-cdef inline void conn_arm_timer(worker_t* w, conn_t* c) noexcept nogil:
-    cdef uint64_t at_ms
+# Up to when the connection may stay as it is (monotonic ms). Idle timers are lazy (timer.pxd, rule
+# 2): the time of the last byte moves, the timer does not.
+cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
+    if c.mode == MODE_LINGER:
+        return c.active_ms + LINGER_MS
     if c.phase == PHASE_CONNECTING:
-        at_ms = c.opened_us // 1000 + w.snapshot.connect_ms[c.direction]
-    elif c.phase == PHASE_RELAYING:
-        at_ms = c.active_ms + w.snapshot.idle_ms
-    else:
-        at_ms = c.active_ms + w.snapshot.half_open_ms
-    timer_arm(&w.wheel, &c.timer, at_ms)
+        return c.dialled_ms + w.snapshot.connect_ms[c.direction]
+    if c.mode == MODE_INTAKE and c.dial_reason:
+        return c.dialled_ms + DIAL_FAILED_GRACE_MS
+    if c.mode == MODE_INTAKE and c.pending != NULL:
+        return c.active_ms + w.snapshot.detect_ms
+    if c.mode != MODE_HTTP:
+        if c.phase == PHASE_HALF_OPEN:
+            return c.active_ms + w.snapshot.half_open_ms
+        return c.active_ms + w.snapshot.idle_ms
+    if c.head_us:
+        return c.head_us // 1000 + w.snapshot.head_ms
+    if c.is_waiting:
+        return c.dialled_ms + w.snapshot.connect_ms[c.direction]
+    if c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
+        return c.active_ms + w.snapshot.flush_ms
+    return c.active_ms + w.snapshot.http_idle_ms
+
+
+# Arm the one timer of a connection, or move it when its deadline came nearer.
+cdef inline void conn_arm_timer(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint64_t at_ms = conn_deadline_ms(w, c)
+    if not timer_is_armed(&c.timer) or at_ms < c.timer_ms:
+        c.timer_ms = at_ms
+        timer_arm(&w.wheel, &c.timer, at_ms)
 
 
 cdef inline void conn_queue_ready(worker_t* w, conn_t* c) noexcept nogil:
@@ -118,17 +144,15 @@ cdef inline void conn_post_record(worker_t* w, conn_t* c) noexcept nogil:
     w.must_wake_python = 1
 
 
-# Close one socket; `as_reset` sends RST instead of FIN and drops what the kernel still holds.
-cdef inline void conn_close_side(conn_t* c, int i, bint as_reset) noexcept nogil:
+# Close the downstream's socket; `as_reset` sends RST instead of FIN and drops what is unsent.
+cdef inline void conn_close_downstream(conn_t* c, bint as_reset) noexcept nogil:
     cdef linger abort_at_once
-    if c.sides[i].fd < 0:
-        return
     if as_reset:
         abort_at_once.l_onoff = 1
         abort_at_once.l_linger = 0
-        setsockopt(c.sides[i].fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
-    close(c.sides[i].fd)
-    c.sides[i].fd = -1
+        setsockopt(c.down.fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
+    close(c.down.fd)
+    c.down.fd = -1
 
 
 # Give back everything a flow still holds.
@@ -141,14 +165,41 @@ cdef inline void conn_drop_flow(worker_t* w, conn_t* c, int i) noexcept nogil:
         c.flows[i].pipe = NULL
 
 
+# Let the upstream connection go for good.
+cdef inline void conn_drop_upstream(worker_t* w, conn_t* c, bint as_reset) noexcept nogil:
+    if c.up != NULL:
+        up_close(w, c.up, as_reset)
+        c.up = NULL
+        c.sides[UPSTREAM] = &w.nobody
+    if c.phase == PHASE_CONNECTING:
+        c.phase = PHASE_RELAYING
+
+
+# The connection ends in the middle of an exchange: say whose doing it was.
+cdef inline void conn_end_exchange(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint8_t flag = FLAG_LR
+    if c.close_reason in (REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT):
+        flag = FLAG_DC
+    elif c.close_reason in (REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT):
+        flag = FLAG_UC
+    exchange_end(w, c.direction, c.exchange, flag)
+    c.exchange = NULL
+
+
 # The end: sockets, buffers, timer, counters, record, memory.
 cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     cdef bint as_reset = c.close_reason != REASON_OK
     FP_STATIC_ASSERT(sizeof(conn_t) <= CONN_BYTES_MAX)
     conn_unqueue_ready(w, c)
     timer_cancel(&w.wheel, &c.timer)
-    conn_close_side(c, UPSTREAM, as_reset)
-    conn_close_side(c, DOWNSTREAM, as_reset)
+    pool_stop_waiting(w, c)
+    if c.exchange != NULL:
+        conn_end_exchange(w, c)
+    conn_drop_upstream(w, c, as_reset)
+    conn_close_downstream(c, as_reset)
+    if c.pending != NULL:
+        buf_give(&w.bufs, c.pending)
+        c.pending = NULL
     conn_drop_flow(w, c, DOWNSTREAM)
     conn_drop_flow(w, c, UPSTREAM)
     if c.protocol == PROTOCOL_PENDING:
@@ -170,4 +221,5 @@ cdef inline void conn_reap(worker_t* w) noexcept nogil:
         c = w.dead
         w.dead = c.next_dead
         conn_free(w, c)
+    up_reap(w)
     store_relaxed(&w.live_connections, w.conns.live_count)

@@ -15,17 +15,19 @@ from libc.string cimport memchr, memcmp, memset
 from proxy.fast.chars cimport (
     CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, chars_are, chars_equal,
 )
-from proxy.fast.headers cimport (
+from proxy.fast.limits cimport (
+    H1_CONNECTION_TOKENS_MAX, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
+)
+from proxy.fast.reasons cimport (
+    BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, METHOD_CONNECT,
+    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH,
+    METHOD_POST, METHOD_PUT, METHOD_TRACE,
     HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_COUNT, HEADER_EXPECT, HEADER_HOST,
     HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE, HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_TE,
-    HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, header_id, header_is_kept,
+    HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
 )
-
-cdef enum:
-    H1_FIELDS_MAX = 100             # Envoy's and HAProxy's; cookies count like any other
-    H1_HEAD_BYTES_MAX = 65536
-    H1_LINE_BYTES_MAX = 16384       # RFC 9112 section 3 asks for 8000 at least
-    H1_CONNECTION_TOKENS_MAX = 32   # names in Connection: bounds tokens x fields
+from proxy.fast.types cimport h1_field_t, h1_head_t
+from proxy.fast.headers cimport header_id, header_is_kept, header_may_trail
 
 cdef enum:                          # verdicts: 0, or the status that says what is wrong
     H1_OK = 0
@@ -36,55 +38,6 @@ cdef enum:                          # verdicts: 0, or the status that says what 
     H1_NOT_IMPLEMENTED = 501
     H1_BAD_GATEWAY = 502            # the upstream's head is not HTTP
     H1_VERSION = 505
-
-cdef enum:                          # h1_head_t.method
-    METHOD_OTHER = 0
-    METHOD_GET = 1
-    METHOD_HEAD = 2
-    METHOD_POST = 3
-    METHOD_PUT = 4
-    METHOD_DELETE = 5
-    METHOD_PATCH = 6
-    METHOD_OPTIONS = 7
-    METHOD_TRACE = 8
-    METHOD_CONNECT = 9
-    METHOD_COUNT = 10
-
-cdef enum:                          # h1_head_t.body
-    BODY_NONE = 0
-    BODY_LENGTH = 1
-    BODY_CHUNKED = 2
-    BODY_UNTIL_CLOSE = 3            # responses only
-    BODY_TUNNEL = 4                 # after 101, or 2xx to CONNECT: no more HTTP
-
-cdef struct h1_field_t:
-    uint32_t name                   # offset from the head's first byte
-    uint32_t value
-    uint32_t value_bytes            # without the white space around it
-    uint32_t end                    # just behind the line's CRLF
-    uint16_t name_bytes
-    uint8_t  id                     # HEADER_*
-    uint8_t  is_dropped             # hop-by-hop: not forwarded
-
-cdef struct h1_head_t:
-    uint32_t head_bytes             # with the empty line
-    uint32_t line_bytes             # first line, with CRLF
-    uint32_t method_bytes           # requests
-    uint32_t target
-    uint32_t target_bytes
-    uint16_t status                 # responses
-    uint8_t  method                 # METHOD_*
-    uint8_t  minor                  # HTTP/1.minor: 0 or 1
-    uint8_t  body                   # BODY_*
-    uint8_t  is_persistent          # the sender keeps its connection open
-    uint8_t  has_close              # it said "close"
-    uint8_t  has_upgrade            # it asks for (or agrees to) another protocol
-    uint8_t  expects_continue
-    uint8_t  field_count
-    uint8_t  dropped_count
-    uint64_t content_length         # valid for BODY_LENGTH
-    int16_t  first[HEADER_COUNT]    # index of the first field of that id, -1
-    h1_field_t fields[H1_FIELDS_MAX]
 
 
 # ---- the end of the head ----------------------------------------------------------------------
@@ -488,3 +441,33 @@ cdef inline int h1_parse_response(
     if h1_connection(head, source) != H1_OK:
         return H1_BAD_GATEWAY
     return h1_response_body(head, source, method)
+
+
+# ---- trailers ---------------------------------------------------------------------------------
+
+# The end of a trailer section: its length with the empty line, 0 when it is not whole, -H1_*.
+cdef inline int64_t h1_scan_trailers(
+    const char* source, uint32_t length, uint32_t seen,
+) noexcept nogil:
+    if length >= 2 and source[0] == c'\r' and source[1] == c'\n':
+        return 2
+    if length < 2:
+        return 0
+    return h1_scan(source, length, seen)
+
+
+# Parse a whole trailer section; fields that may not stand there are marked as dropped. H1_OK or
+# H1_BAD.
+cdef inline int h1_parse_trailers(
+    h1_head_t* head, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef uint32_t i
+    head.head_bytes = length
+    head.line_bytes = 0
+    if h1_fields(head, source) != H1_OK:
+        return H1_BAD
+    for i in range(head.field_count):
+        if not header_may_trail(head.fields[i].id):
+            head.fields[i].is_dropped = 1
+            head.dropped_count += 1
+    return H1_OK

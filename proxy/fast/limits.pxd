@@ -60,4 +60,32 @@ cdef enum:
 
     # One connection, without its buffers. There is one for every user connection: growth is a
     # decision, so it is pinned by a static assert in conn.pxd.
-    CONN_BYTES_MAX = 512
+    CONN_BYTES_MAX = 576
+
+    # HTTP/1.1 heads. Envoy and HAProxy stop at 100 fields; cookies count like any other.
+    H1_FIELDS_MAX = 100
+    H1_HEAD_BYTES_MAX = 65536
+    # Request line: RFC 9112 section 3 asks for 8000 at least.
+    H1_LINE_BYTES_MAX = 16384
+    # Names in Connection: bounds tokens x fields.
+    H1_CONNECTION_TOKENS_MAX = 32
+    # CVE-2023-39326: chunk extensions cost without carrying.
+    CHUNK_EXTENSION_BYTES_MAX = 256
+    # Hex digits of a chunk size: below 2^60, so that no sum overflows.
+    CHUNK_DIGITS_MAX = 15
+    # What we add to a head, and a small body that goes in the same write.
+    OUT_EXTRA_BYTES = 20480
+    # A body up to this size goes out in one write with its head.
+    BODY_JOIN_BYTES_MAX = 16384
+    # Requests of one connection served before the others get their turn.
+    EXCHANGES_PER_TURN_MAX = 16
+    # Endpoints with a pool; a connection to another one is used once.
+    POOLS_MAX = 4096
+    POOL_BUCKETS = 1024
+    # A body of this size goes by splice(2), where both sides are plain.
+    SPLICE_BYTES_MIN = 65536
+    # How long we listen to what nobody wants to hear, so that our answer is not lost to a RST.
+    LINGER_MS = 2000
+    # A dial that failed before the downstream said anything: how long we wait for a request, which
+    # deserves an answer, before the connection is reset.
+    DIAL_FAILED_GRACE_MS = 250

@@ -15,37 +15,28 @@ from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.limits cimport ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK_MAX
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL_CTL_ADD,
-    EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL_CTL_MOD,
+    EPOLLIN,
     IPPROTO_IP, IPPROTO_IPV6, SO_LINGER, SO_ORIGINAL_DST, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
     accept4, clock_us, close, epoll_ctl, epoll_event, errno, getsockopt, linger, listen, setsockopt,
     sockaddr, sockaddr_storage, socklen_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
-    EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_DONE, FP_OK, PROTOCOL_NONE, PROTOCOL_PENDING,
+    EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING,
     REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
 )
-from proxy.fast.relay cimport relay_pump
+from proxy.fast.pool cimport pool_find
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
-    DOWNSTREAM, TIMER_CONN, TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
+    DOWNSTREAM, MODE_INTAKE, MODE_RELAY, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM,
     addr_t, conn_t, listener_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_connected, upstream_dial, upstream_set_options
-
-cdef enum:
-    TOKEN_KIND_SHIFT = 60
-    TOKEN_SLOT_SHIFT = 32
-    TOKEN_SLOT_MASK = 0x0FFFFFFF
-
-
-# Epoll data: kind, slot, generation. Never a pointer.
-cdef inline uint64_t token_make(uint64_t kind, uint64_t slot, uint64_t generation) noexcept nogil:
-    return (kind << TOKEN_KIND_SHIFT) | (slot << TOKEN_SLOT_SHIFT) | generation
-
+from proxy.fast.upstream cimport (
+    token_make, upstream_dial, upstream_set_options, upstream_watch,
+)
 
 # The destination before redirection. An IPv4-mapped peer is asked for with the IPv4 call.
 cdef inline bint listener_original_dst(int fd, uint8_t family, addr_t* target) noexcept nogil:
@@ -85,22 +76,12 @@ cdef inline uint8_t listener_route(worker_t* w, listener_t* l, conn_t* c) noexce
         c.upstream = w.snapshot.targets[l.target]
         c.original_dst = c.upstream
         return REASON_OPEN
-    if not listener_original_dst(c.sides[DOWNSTREAM].fd, c.downstream.family, &c.original_dst):
+    if not listener_original_dst(c.down.fd, c.downstream.family, &c.original_dst):
         return REASON_NO_ORIGINAL_DST
     c.upstream = c.original_dst
     if listener_is_loop(w, l, &c.original_dst):
         return REASON_LOOP
     return REASON_OPEN
-
-
-# Register one side, edge-triggered, for the whole life of the connection.
-cdef inline bint listener_watch(worker_t* w, conn_t* c, int i) noexcept nogil:
-    cdef epoll_event event
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
-    event.data.u64 = token_make(
-        TOKEN_CONN_DOWNSTREAM if i == DOWNSTREAM else TOKEN_CONN_UPSTREAM,
-        c.head.slot, c.head.generation)
-    return epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, c.sides[i].fd, &event) == 0
 
 
 # Refuse without a conn_t: all that may be had are taken. The peer sees RST.
@@ -115,19 +96,34 @@ cdef inline void listener_refuse(worker_t* w, const listener_t* l, int fd) noexc
     count(&w.stats.events[EVENT_LIMIT_CONNECTIONS])
 
 
+# Dial at once, unless the endpoint is known to speak HTTP: then a request may find an idle
+# connection to it, and none of its protocols speaks first. Returns REASON_OPEN or why not.
+cdef inline uint8_t listener_begin(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint8_t reason = REASON_OPEN
+    c.mode = MODE_INTAKE if w.snapshot.http_enabled else MODE_RELAY
+    if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:
+        c.phase = PHASE_RELAYING
+    else:
+        reason = upstream_dial(w, c)
+    if reason == REASON_OPEN and not upstream_watch(
+            w, c.down.fd, token_make(TOKEN_CONN, c.head.slot, c.head.generation)):
+        return REASON_NO_MEMORY
+    return reason
+
+
 # A new connection: route it, dial, and start to listen to both sides. It owns `fd`.
 cdef inline void listener_open(
     worker_t* w, listener_t* l, int fd, const sockaddr_storage* peer,
 ) noexcept nogil:
     cdef conn_t* c = <conn_t*>slab_take(&w.conns)
     cdef uint8_t reason
-    cdef int status
     if c == NULL:
         listener_refuse(w, l, fd)
         return
-    c.sides[DOWNSTREAM].fd = fd
-    c.sides[DOWNSTREAM].is_writable = 1
-    c.sides[UPSTREAM].fd = -1
+    c.down.fd = fd
+    c.down.is_writable = 1
+    c.sides[DOWNSTREAM] = &c.down
+    c.sides[UPSTREAM] = &w.nobody
     c.direction = l.direction
     c.timer.kind = TIMER_CONN
     c.timer.owner = c
@@ -141,19 +137,12 @@ cdef inline void listener_open(
     count(&w.stats.opened[c.direction])
     count(&w.stats.open[c.direction][PROTOCOL_PENDING])
     reason = listener_route(w, l, c)
+    if reason == REASON_OPEN:
+        reason = listener_begin(w, c)
     if reason != REASON_OPEN:
         conn_close(w, c, reason)
         return
-    status = upstream_dial(w, c)
-    if status == FP_DONE:
-        return
-    if not listener_watch(w, c, DOWNSTREAM) or not listener_watch(w, c, UPSTREAM):
-        conn_close(w, c, REASON_NO_MEMORY)
-        return
-    if status == FP_OK:
-        upstream_connected(w, c)
-    else:
-        conn_arm_timer(w, c)
+    conn_arm_timer(w, c)
 
 
 # Stop or resume the events of a listener. A failure leaves it watched: louder, but not deaf.

@@ -21,6 +21,7 @@ cdef extern from *:
     #include <string.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
+    #include <sys/random.h>
     #include <sys/socket.h>
     #include <time.h>
     #include <unistd.h>
@@ -43,7 +44,7 @@ cdef extern from *:
     int SOL_SOCKET, SO_ERROR, SO_LINGER, SO_KEEPALIVE, SO_OOBINLINE
     int IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6, SO_ORIGINAL_DST, IP_BIND_ADDRESS_NO_PORT
     int TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
-    int MSG_NOSIGNAL, MSG_DONTWAIT, SHUT_RD, SHUT_WR, SHUT_RDWR
+    int MSG_NOSIGNAL, MSG_PEEK, SHUT_RD, SHUT_WR, SHUT_RDWR
     int O_NONBLOCK, O_CLOEXEC, F_SETPIPE_SZ
     unsigned int SPLICE_F_MOVE, SPLICE_F_NONBLOCK
     int EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
@@ -117,6 +118,7 @@ cdef extern from *:
     int epoll_ctl(int epfd, int op, int fd, epoll_event* event) nogil
     int epoll_wait(int epfd, epoll_event* events, int max_events, int timeout_ms) nogil
     int eventfd(unsigned int initial, int flags) nogil
+    ssize_t getrandom(void* target, size_t length, unsigned int flags) nogil
     int clock_gettime(int clock, timespec* now) nogil
     int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                        void* (*entry)(void*) noexcept nogil, void* argument) nogil

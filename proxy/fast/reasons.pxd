@@ -32,7 +32,8 @@ cdef enum:                  # conn_t.close_reason; the first writer wins
     REASON_DRAIN_DEADLINE = 18
     REASON_OPERATOR = 19
     REASON_STOPPED = 20
-    REASON_COUNT = 21
+    REASON_FLUSH_TIMEOUT = 21       # HTTP: the downstream takes nothing of its answer
+    REASON_COUNT = 22
 
 cdef enum:                  # conn_t.direction, listener_t.direction
     DIRECTION_INBOUND = 0
@@ -69,4 +70,64 @@ cdef enum:                  # stats_t.events
     EVENT_SPLICE_NO_PIPE = 5        # bulk flow went on copying: pipes_max, or no descriptor
     EVENT_STALE = 6                 # epoll event of a connection already gone
     EVENT_WAKE_FAILED = 7           # an eventfd could not be written
-    EVENT_COUNT = 8
+    EVENT_RETRIED = 8               # sent again on a new connection: the pooled one had died
+    EVENT_COUNT = 9
+
+cdef enum:                  # h1_field_t.id: the field names that mean something to us
+    HEADER_NONE = 0
+    HEADER_HOST = 1
+    HEADER_CONTENT_LENGTH = 2
+    HEADER_TRANSFER_ENCODING = 3
+    HEADER_CONNECTION = 4
+    HEADER_UPGRADE = 5
+    HEADER_EXPECT = 6
+    HEADER_TE = 7
+    HEADER_TRAILER = 8
+    HEADER_KEEP_ALIVE = 9
+    HEADER_PROXY_CONNECTION = 10
+    HEADER_HTTP2_SETTINGS = 11
+    HEADER_X_REQUEST_ID = 12
+    HEADER_X_FORWARDED_FOR = 13
+    HEADER_X_FORWARDED_PROTO = 14
+    HEADER_TRACEPARENT = 15
+    HEADER_AUTHORIZATION = 16
+    HEADER_USER_AGENT = 17
+    HEADER_COUNT = 18
+
+cdef enum:                  # h1_head_t.method
+    METHOD_OTHER = 0
+    METHOD_GET = 1
+    METHOD_HEAD = 2
+    METHOD_POST = 3
+    METHOD_PUT = 4
+    METHOD_DELETE = 5
+    METHOD_PATCH = 6
+    METHOD_OPTIONS = 7
+    METHOD_TRACE = 8
+    METHOD_CONNECT = 9
+    METHOD_COUNT = 10
+
+cdef enum:                  # h1_head_t.body
+    BODY_NONE = 0
+    BODY_LENGTH = 1
+    BODY_CHUNKED = 2
+    BODY_UNTIL_CLOSE = 3            # responses only
+    BODY_TUNNEL = 4                 # after 101, or 2xx to CONNECT: no more HTTP
+
+cdef enum:                  # exchange_t.flag: Envoy's letters, _fastpath.pyx FLAGS
+    FLAG_NONE = 0
+    FLAG_DPE = 1            # the downstream's message is not HTTP
+    FLAG_DC = 2             # the downstream went away
+    FLAG_SI = 3             # it took too long to say what it wants
+    FLAG_UF = 4             # the upstream could not be reached
+    FLAG_UO = 5             # too many connections to it, and none came free
+    FLAG_UC = 6             # it closed or reset the connection
+    FLAG_UPE = 7            # its answer is not HTTP
+    FLAG_UT = 8             # it did not answer in time
+    FLAG_OM = 9             # out of memory or descriptors
+    FLAG_LR = 10            # we were told to stop
+    FLAG_COUNT = 11
+
+cdef enum:
+    STATUS_FIRST = 100      # stats_t.responses counts 100 to 599, and 0 (none) under 100
+    STATUS_COUNT = 500

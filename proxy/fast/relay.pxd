@@ -12,9 +12,9 @@
 # splice(2) instead, and comes back when its reads get small.
 #
 # Hazard: pump() may close the connection (conn_close marks it); the loops look at close_reason.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from proxy.fast.buf cimport buf_append, buf_give, buf_room, buf_take
+from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_drop_flow, conn_label, conn_queue_ready,
@@ -36,7 +36,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
-from proxy.fast.types cimport DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, UPSTREAM
+from proxy.fast.types cimport DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, UPSTREAM
 from proxy.fast.types cimport conn_t, flow_t, side_t, sni_t, worker_t
 
 
@@ -81,6 +81,10 @@ cdef inline void relay_count_written(worker_t* w, conn_t* c, int i, int64_t leng
 # the other side, as it would without us; then both learn of the reset.
 cdef inline void relay_break(worker_t* w, conn_t* c, int i, int error) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
+    if c.mode == MODE_HTTP:
+        conn_drop_flow(w, c, i)
+        c.broken_side = <uint8_t>(2 - i)        # the exchange decides (h1.pxd: h1_settle)
+        return
     flow.is_broken = 1
     conn_drop_flow(w, c, i)
     if not c.flows[1 - i].is_broken:
@@ -93,14 +97,14 @@ cdef inline void relay_break(worker_t* w, conn_t* c, int i, int error) noexcept 
 # FP_DONE: the connection is closed.
 cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
-    cdef side_t* target = &c.sides[1 - i]
+    cdef side_t* target = c.sides[1 - i]
     cdef int64_t n
     while flow.held != NULL or flow.pipe != NULL:
         if not target.is_writable:
             return FP_AGAIN
         if flow.held != NULL:
-            n = send(target.fd, flow.held.bytes + flow.held.start,
-                     flow.held.end - flow.held.start, MSG_NOSIGNAL)
+            n = send(target.fd, buf_at(flow.held, flow.held.start), buf_length(flow.held),
+                     MSG_NOSIGNAL)
         else:
             n = splice(flow.pipe.read_fd, NULL, target.fd, NULL, flow.pipe.held_bytes,
                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
@@ -114,10 +118,7 @@ cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
             return FP_AGAIN
         relay_count_written(w, c, i, n)
         if flow.held != NULL:
-            flow.held.start += <uint32_t>n
-            if flow.held.start == flow.held.end:
-                buf_give(&w.bufs, flow.held)
-                flow.held = NULL
+            buf_consume(&w.bufs, &flow.held, <uint32_t>n)
         else:
             flow.pipe.held_bytes -= <uint32_t>n
             if flow.pipe.held_bytes == 0:
@@ -130,13 +131,30 @@ cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
 cdef inline int relay_hold(
     worker_t* w, conn_t* c, int i, const char* source, uint32_t length,
 ) noexcept nogil:
-    cdef flow_t* flow = &c.flows[i]
-    if flow.held == NULL:
-        flow.held = buf_take(&w.bufs)
-        if flow.held == NULL:
-            conn_close(w, c, REASON_NO_MEMORY)
-            return FP_DONE
-    buf_append(flow.held, source, length)
+    if not buf_append(&w.bufs, &c.flows[i].held, source, length):
+        conn_close(w, c, REASON_NO_MEMORY)
+        return FP_DONE
+    return FP_OK
+
+
+# Write bytes of flow `i`, or keep them: FP_OK in both cases. What already waits goes first.
+# FP_DONE: closed.
+cdef inline int relay_write(
+    worker_t* w, conn_t* c, int i, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef side_t* target = c.sides[1 - i]
+    cdef int64_t written = 0
+    if c.flows[i].held == NULL and c.flows[i].pipe == NULL and target.is_writable:
+        written = send(target.fd, source, length, MSG_NOSIGNAL)
+        if written < 0:
+            if errno != EAGAIN and errno != EINTR:
+                relay_break(w, c, i, errno)
+                return FP_DONE
+            target.is_writable = errno == EINTR
+            written = 0
+        relay_count_written(w, c, i, written)
+    if written < length:
+        return relay_hold(w, c, i, source + written, <uint32_t>(length - written))
     return FP_OK
 
 
@@ -163,10 +181,8 @@ cdef inline int relay_copy(
     worker_t* w, conn_t* c, int i, uint32_t limit, int64_t* turn_bytes,
 ) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
-    cdef side_t* source = &c.sides[i]
-    cdef side_t* target = &c.sides[1 - i]
+    cdef side_t* source = c.sides[i]
     cdef int64_t n = recv(source.fd, w.scratch, limit, 0)
-    cdef int64_t written = 0
     if n <= 0:
         return relay_read_ended(w, c, i, n)
     turn_bytes[0] -= n
@@ -185,22 +201,14 @@ cdef inline int relay_copy(
             count(&w.stats.events[EVENT_SPLICE_STARTED])
         elif flow.streak >= BULK_READS_MIN:
             flow.streak = BULK_READS_MIN
-    if target.is_writable:
-        written = send(target.fd, w.scratch, n, MSG_NOSIGNAL)
-        if written < 0:
-            if errno != EAGAIN and errno != EINTR:
-                relay_break(w, c, i, errno)
-                return FP_DONE
-            target.is_writable = errno == EINTR
-            written = 0
-        relay_count_written(w, c, i, written)
-    if written < n:
-        return relay_hold(w, c, i, w.scratch + written, <uint32_t>(n - written))
-    return FP_OK
+    return relay_write(w, c, i, w.scratch, <uint32_t>n)
 
 
-# Fill a pipe from the source; relay_flush() empties it. Same results as relay_copy().
-cdef inline int relay_splice(worker_t* w, conn_t* c, int i, int64_t* turn_bytes) noexcept nogil:
+# Fill a pipe with up to `limit` bytes of the source; relay_flush() empties it. Same results as
+# relay_copy().
+cdef inline int relay_splice(
+    worker_t* w, conn_t* c, int i, uint64_t limit, int64_t* turn_bytes,
+) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
     cdef int64_t n
     cdef int status
@@ -210,8 +218,8 @@ cdef inline int relay_splice(worker_t* w, conn_t* c, int i, int64_t* turn_bytes)
         count(&w.stats.events[EVENT_SPLICE_NO_PIPE])
         flow.mode = FLOW_COPY
         return FP_OK
-    n = splice(c.sides[i].fd, NULL, flow.pipe.write_fd, NULL, PIPE_BYTES,
-               SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    n = splice(c.sides[i].fd, NULL, flow.pipe.write_fd, NULL,
+               PIPE_BYTES if limit > PIPE_BYTES else limit, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
     if n > 0:
         flow.pipe.held_bytes = <uint32_t>n
         turn_bytes[0] -= n
@@ -252,17 +260,17 @@ cdef inline void relay_pass_fin(worker_t* w, conn_t* c, int i) noexcept nogil:
 cdef inline void relay_read_early(worker_t* w, conn_t* c) noexcept nogil:
     cdef flow_t* flow = &c.flows[DOWNSTREAM]
     cdef int64_t turn_bytes = BUF_BYTES
-    cdef uint32_t room
+    cdef int64_t room
     while c.sides[DOWNSTREAM].is_readable and not flow.has_eof:
-        room = BUF_BYTES if flow.held == NULL else buf_room(flow.held)
-        if room == 0 or relay_copy(w, c, DOWNSTREAM, room, &turn_bytes) != FP_OK:
+        room = BUF_BYTES if flow.held == NULL else BUF_BYTES - buf_length(flow.held)
+        if room <= 0 or relay_copy(w, c, DOWNSTREAM, <uint32_t>room, &turn_bytes) != FP_OK:
             return
 
 
 # Move flow `i` of a connected pair as far as it goes now.
 cdef inline void relay_pump_connected(worker_t* w, conn_t* c, int i) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
-    cdef side_t* source = &c.sides[i]
+    cdef side_t* source = c.sides[i]
     cdef int64_t turn_bytes = FLOW_TURN_BYTES
     cdef int status
     while c.close_reason == REASON_OPEN:
@@ -278,7 +286,7 @@ cdef inline void relay_pump_connected(worker_t* w, conn_t* c, int i) noexcept no
             conn_queue_ready(w, c)
             return
         if flow.mode == FLOW_SPLICE:
-            status = relay_splice(w, c, i, &turn_bytes)
+            status = relay_splice(w, c, i, PIPE_BYTES, &turn_bytes)
         else:
             status = relay_copy(w, c, i, BUF_BYTES, &turn_bytes)
         if status == FP_DONE:

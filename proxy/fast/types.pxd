@@ -10,14 +10,16 @@
 #
 # A conn_t has two sides (0 downstream, 1 upstream) and two flows; flow i carries what side i said
 # to side 1-i. Words for ownership: own (we free it), borrow (somebody else does).
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.limits cimport (
-    BUF_BYTES, LISTENERS_MAX, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    BUF_BYTES, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX,
+    TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
-    DIRECTION_COUNT, EVENT_COUNT, PROTOCOL_COUNT, REASON_COUNT, SPEAKER_COUNT,
+    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT, REASON_COUNT,
+    SPEAKER_COUNT, STATUS_COUNT,
 )
 
 cdef enum:
@@ -32,10 +34,11 @@ cdef enum:                      # flow_t.mode
 cdef enum:                      # timer_node_t.kind: what `owner` points to
     TIMER_CONN = 0
     TIMER_LISTENER = 1
+    TIMER_UP = 2
 
 cdef enum:                      # top bits of epoll data, see worker.pxd
-    TOKEN_CONN_DOWNSTREAM = 0
-    TOKEN_CONN_UPSTREAM = 1
+    TOKEN_CONN = 0
+    TOKEN_UP = 1
     TOKEN_LISTENER = 2
     TOKEN_COMMANDS = 3
 
@@ -77,11 +80,11 @@ cdef struct wheel_t:
     uint64_t current_tick       # everything up to and including this tick has fired
     uint64_t armed_count
 
-cdef struct buf_t:              # bytes read and not yet written; lent from the worker's pool
+cdef struct buf_t:              # bytes that wait; `capacity` of them follow in memory (buf_at)
     buf_t*   next               # free list
-    uint32_t start              # bytes[start:end] wait to be written
+    uint32_t start              # bytes [start:end) wait
     uint32_t end
-    char     bytes[BUF_BYTES]
+    uint32_t capacity
 
 cdef struct buf_pool_t:
     buf_t*   free
@@ -118,6 +121,43 @@ cdef struct sni_t:              # server name of a ClientHello; lent from the wo
     uint32_t length
     char     name[SNI_BYTES_MAX + 1]
 
+cdef struct h1_field_t:
+    uint32_t name                   # offset from the head's first byte
+    uint32_t value
+    uint32_t value_bytes            # without the white space around it
+    uint32_t end                    # just behind the line's CRLF
+    uint16_t name_bytes
+    uint8_t  id                     # HEADER_*
+    uint8_t  is_dropped             # hop-by-hop: not forwarded
+
+cdef struct h1_head_t:
+    uint32_t head_bytes             # with the empty line
+    uint32_t line_bytes             # first line, with CRLF
+    uint32_t method_bytes           # requests
+    uint32_t target
+    uint32_t target_bytes
+    uint16_t status                 # responses
+    uint8_t  method                 # METHOD_*
+    uint8_t  minor                  # HTTP/1.minor: 0 or 1
+    uint8_t  body                   # BODY_*
+    uint8_t  is_persistent          # the sender keeps its connection open
+    uint8_t  has_close              # it said "close"
+    uint8_t  has_upgrade            # it asks for (or agrees to) another protocol
+    uint8_t  expects_continue
+    uint8_t  field_count
+    uint8_t  dropped_count
+    uint64_t content_length         # valid for BODY_LENGTH
+    int16_t  first[HEADER_COUNT]    # index of the first field of that id, -1
+    h1_field_t fields[H1_FIELDS_MAX]
+
+cdef struct body_t:
+    uint64_t left                       # of the data (BODY_DATA), or the size being read
+    uint64_t data_bytes                 # payload so far, without the framing
+    uint16_t extension_bytes
+    uint8_t  kind                       # BODY_NONE ... BODY_TUNNEL
+    uint8_t  state
+    uint8_t  digit_count
+
 cdef struct side_t:             # one socket of a connection
     int32_t  fd                 # own; -1 when there is none
     uint8_t  is_readable        # an edge promised bytes that we have not drained yet
@@ -136,24 +176,99 @@ cdef struct flow_t:             # what one side said, on its way to the other
     uint8_t  has_passed_fin     # ... and was written, and the FIN with it
     uint8_t  is_broken          # target refused our bytes: being closed (relay_break)
 
+cdef struct up_t:               # one connection to an upstream; lives in worker.ups
+    slab_head_t head
+    side_t   side
+    conn_t*  owner              # borrow: whom it works for; NULL while idle in its pool
+    pool_t*  pool               # borrow; NULL: private to its owner, never used again
+    up_t*    next_idle          # pool.idle, doubly linked, valid while owner is NULL
+    up_t*    previous_idle
+    up_t*    next_dead          # worker.dead_ups
+    buf_t*   pending            # own: bytes of a response head that is not whole
+    timer_node_t timer          # idle in the pool
+    uint32_t scanned_bytes      # of `pending`, by h1_scan
+    uint32_t request_count
+    uint8_t  is_connected
+    uint8_t  is_dead
+
+cdef struct pool_t:             # connections to one endpoint; lives in worker.pools
+    slab_head_t head
+    addr_t   address
+    pool_t*  next_in_bucket
+    up_t*    idle               # most recently used first
+    conn_t*  first_waiter       # first come, first served
+    conn_t*  last_waiter
+    uint32_t idle_count
+    uint32_t live_count         # idle, working and being dialled
+    uint8_t  direction          # inbound dials from another source address
+
+cdef struct exchange_t:         # one request and its response; knows no codec
+    slab_head_t head
+    body_t   request_body
+    body_t   response_body
+    buf_t*   replay             # own: the request, while it may be sent again; else NULL
+    uint64_t started_us         # monotonic: the first byte of the request
+    uint64_t sent_us            # its head went upstream; 0 before
+    uint64_t first_byte_us      # of the final response; 0 before
+    uint64_t request_bytes      # payload
+    uint64_t response_bytes
+    uint16_t status             # 0 before there is one
+    uint8_t  flag               # FLAG_*
+    uint8_t  method             # METHOD_*
+    uint8_t  request_state      # REQUEST_*
+    uint8_t  response_state     # RESPONSE_*
+    uint8_t  attempt_count
+    uint8_t  minor              # HTTP/1.minor of the downstream
+    uint8_t  wants_upgrade
+    uint8_t  must_close         # the downstream connection ends after this exchange
+    uint8_t  upstream_persists
+    uint8_t  is_counted
+
+cdef enum:                      # exchange_t.request_state
+    REQUEST_HEAD = 0            # its bytes are in conn.pending; an upstream is there or not needed
+    REQUEST_WAITS = 1           # the same, and there is no upstream yet
+    REQUEST_BODY = 2
+    REQUEST_DONE = 3
+    REQUEST_CUT = 4             # the upstream answered early and takes no more of it
+
+cdef enum:                      # exchange_t.response_state
+    RESPONSE_HEAD = 0
+    RESPONSE_BODY = 1
+    RESPONSE_DONE = 2
+
+cdef enum:                      # conn_t.mode
+    MODE_INTAKE = 0             # the first bytes are looked at, and held
+    MODE_RELAY = 1
+    MODE_HTTP = 2
+    MODE_LINGER = 3             # answered and half closed: what still comes is thrown away
+
 cdef struct conn_t:             # one accepted connection; lives in worker.conns, dies in reap()
     slab_head_t head
     timer_node_t timer          # connect, idle or half-open, as `phase` says
     conn_t*  next_dead          # worker.dead, valid once close_reason is set
     conn_t*  next_ready         # worker.ready, doubly linked, valid while is_ready_queued
     conn_t*  previous_ready
-    side_t   sides[2]
+    side_t*  sides[2]           # &down, and &up.side or the worker's side of nobody
+    side_t   down
+    up_t*    up                 # own; NULL while there is none
+    buf_t*   pending            # own: read from the downstream, not understood or not sent yet
+    exchange_t* exchange        # own; NULL between requests
+    conn_t*  next_waiter        # pool.first_waiter, valid while is_waiting
+    pool_t*  waits_for          # borrow: in whose queue, valid while is_waiting
     flow_t   flows[2]
     detect_t detect
     sni_t*   sni                # own; NULL unless a ClientHello named a server
     addr_t   downstream
     addr_t   original_dst       # equal to `upstream` for explicit listeners
     addr_t   upstream
-    uint64_t id                 # worker in the top byte, then a sequence number
+    uint64_t id                 # worker << 46, then a sequence number: exact in JSON
     uint64_t opened_us          # monotonic
     uint64_t opened_unix_us
     int64_t  connect_us         # accept to connected; -1 before
     uint64_t active_ms          # tick of the last byte, either way
+    uint64_t dialled_ms         # when the dial, or the wait for a connection, began
+    uint64_t dialled_us
+    uint64_t timer_ms           # what the timer is armed for
     uint8_t  direction          # DIRECTION_*, set at accept
     uint8_t  phase              # PHASE_*
     uint8_t  protocol           # PROTOCOL_*
@@ -161,6 +276,15 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  close_reason       # REASON_OPEN while open
     uint8_t  is_ready_queued
     uint8_t  is_spliced         # at some time
+    uint8_t  mode               # MODE_*
+    uint8_t  is_pending_new     # `pending` has bytes that nobody looked at
+    uint8_t  is_waiting         # in a pool's queue
+    uint8_t  broken_side        # 1 + the side that took no more bytes; 0: none (HTTP only)
+    uint32_t scanned_bytes      # of `pending`, by h1_scan
+    uint64_t head_us            # first byte of the request head that is being read; 0: none
+    uint64_t finished_count     # exchanges
+    uint8_t  must_end           # HTTP: once its answer is written
+    uint8_t  dial_reason        # why the dial failed while nobody knew the protocol yet; 0: it did not
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
@@ -183,6 +307,15 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint32_t detect_bytes_max
     uint8_t  splice_enabled
     uint32_t target_count
+    uint8_t  http_enabled       # 0: HTTP is relayed like any TCP
+    uint8_t  forwarded[DIRECTION_COUNT]     # add x-forwarded-for and -proto
+    uint8_t  request_ids        # add x-request-id and traceparent where there is none
+    uint64_t detect_ms
+    uint64_t head_ms            # from the first byte of a request head to its last
+    uint64_t http_idle_ms       # keep-alive, and no progress within an exchange
+    uint64_t flush_ms           # a downstream that takes nothing
+    uint64_t pool_idle_ms
+    uint32_t pool_connections_max
     addr_t*  targets            # own
 
 cdef struct ring_t:             # one producer thread, one consumer thread
@@ -248,6 +381,18 @@ cdef struct stats_t:            # written by the worker, read by Python with rel
     uint64_t connect_sum_us[DIRECTION_COUNT]
     uint64_t duration_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]
     uint64_t duration_sum_us[DIRECTION_COUNT]
+    uint64_t requests[DIRECTION_COUNT][METHOD_COUNT]
+    uint64_t in_flight[DIRECTION_COUNT]
+    uint64_t responses[DIRECTION_COUNT][STATUS_COUNT][FLAG_COUNT]   # sparse: pages never touched
+    uint64_t request_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]     # request duration
+    uint64_t request_sum_us[DIRECTION_COUNT]
+    uint64_t first_byte_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]
+    uint64_t first_byte_sum_us[DIRECTION_COUNT]
+    uint64_t body_bytes[DIRECTION_COUNT][2]                         # requests, responses
+    uint64_t pool_idle[DIRECTION_COUNT]
+    uint64_t pool_live[DIRECTION_COUNT]
+    uint64_t pool_waiting[DIRECTION_COUNT]
+    uint64_t pool_reused[DIRECTION_COUNT]
     uint64_t events[EVENT_COUNT]
     uint64_t ticks
     uint64_t longest_tick_us                # since Python last asked
@@ -278,6 +423,15 @@ cdef struct worker_t:
     uint64_t next_id
     slab_t   conns
     slab_t   snis
+    slab_t   ups
+    slab_t   pools
+    slab_t   exchanges
+    pool_t*  buckets[POOL_BUCKETS]
+    uint8_t  has_room           # some pool has room for who waits
+    up_t*    dead_ups           # closed in this tick, freed at its end
+    side_t   nobody             # stands in for a side that is not there: fd -1, never ready
+    uint64_t random[2]
+    h1_head_t h1                # the head being parsed; valid until the next one
     buf_pool_t bufs
     pipe_pool_t pipes
     wheel_t  wheel
@@ -287,3 +441,4 @@ cdef struct worker_t:
     uint32_t listener_count     # slots used; closed ones have fd -1
     epoll_event events[TICK_EVENTS_MAX]
     char     scratch[BUF_BYTES] # where a copying read lands; bytes live until the read's return
+    char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written

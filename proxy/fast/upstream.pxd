@@ -5,27 +5,43 @@
 # The dial starts at accept, before the downstream has said anything, so that server-first protocols
 # lose no time. Inbound connections are dialled from 127.0.0.6 or ::6: the redirect rules know
 # that source as ours and let it pass to the application (iptables/rules.py).
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.conn cimport conn_arm_timer, conn_close
+from proxy.fast.pool cimport up_give_to
+from proxy.fast.slab cimport slab_take
 from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH,
-    EINPROGRESS, EINVAL, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ETIMEDOUT,
-    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
+    EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, ETIMEDOUT,
+    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, MSG_PEEK, SO_KEEPALIVE, SO_OOBINLINE,
     SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
     TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    bind, clock_us, connect, errno, getsockopt, setsockopt, sockaddr, sockaddr_storage, socket,
+    EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
+    bind, clock_us, connect, epoll_ctl, epoll_event, errno, recv, setsockopt, sockaddr, sockaddr_storage, socket,
     socklen_t,
 )
 from proxy.fast.addr cimport addr_to_sockaddr
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, FP_AGAIN, FP_DONE, FP_OK, PHASE_RELAYING, REASON_CONNECT_FAILED,
+    DIRECTION_INBOUND, PHASE_CONNECTING, PHASE_RELAYING, REASON_CONNECT_FAILED,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS,
-    REASON_NO_MEMORY, REASON_SOURCE_UNAVAILABLE,
+    REASON_NO_MEMORY, REASON_OPEN, REASON_SOURCE_UNAVAILABLE, REASON_UPSTREAM_RESET,
 )
 from proxy.fast.stats cimport observe
-from proxy.fast.types cimport UPSTREAM, addr_t, conn_t, snapshot_t, worker_t
+from proxy.fast.types cimport (
+    TOKEN_UP, UPSTREAM, addr_t, conn_t, snapshot_t, up_t, worker_t,
+)
+
+
+cdef enum:
+    TOKEN_KIND_SHIFT = 60
+    TOKEN_SLOT_SHIFT = 32
+    TOKEN_SLOT_MASK = 0x0FFFFFFF
+
+
+# Epoll data: kind, slot, generation. Never a pointer.
+cdef inline uint64_t token_make(uint64_t kind, uint64_t slot, uint64_t generation) noexcept nogil:
+    return (kind << TOKEN_KIND_SHIFT) | (slot << TOKEN_SLOT_SHIFT) | generation
 
 
 cdef inline void set_option(int fd, int level, int name, int value) noexcept nogil:
@@ -49,6 +65,8 @@ cdef inline void upstream_set_options(int fd, const snapshot_t* snapshot) noexce
 cdef inline uint8_t upstream_failure(int error) noexcept nogil:
     if error == ECONNREFUSED:
         return REASON_CONNECT_REFUSED
+    if error == ECONNRESET:         # refused is the other error: this one had been accepted
+        return REASON_UPSTREAM_RESET
     if error == ETIMEDOUT:
         return REASON_CONNECT_TIMEOUT
     if error in (ENETUNREACH, EHOSTUNREACH, EHOSTDOWN, ENETDOWN):
@@ -78,46 +96,75 @@ cdef inline bint upstream_bind_source(int fd, const addr_t* upstream) noexcept n
     return bind(fd, <sockaddr*>&storage, length) == 0
 
 
-# Start the dial to c.upstream. FP_OK: connected at once. FP_AGAIN: under way. FP_DONE: failed,
-# closed. The socket is c's from the moment it exists.
-cdef inline int upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
+# Register a socket, edge-triggered, for its whole life.
+cdef inline bint upstream_watch(worker_t* w, int fd, uint64_t token) noexcept nogil:
+    cdef epoll_event event
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
+    event.data.u64 = token
+    return epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0
+
+
+# Connect the socket of a fresh up_t. Returns 0 (connected), EINPROGRESS, or the error.
+cdef inline int upstream_connect(worker_t* w, conn_t* c, up_t* up) noexcept nogil:
     cdef sockaddr_storage storage
     cdef socklen_t length = addr_to_sockaddr(&c.upstream, &storage)
-    cdef int fd = socket(AF_INET if c.upstream.family == 4 else AF_INET6,
-                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    if fd < 0:
-        conn_close(w, c, upstream_failure(errno))
-        return FP_DONE
-    c.sides[UPSTREAM].fd = fd
-    upstream_set_options(fd, w.snapshot)
-    if c.direction == DIRECTION_INBOUND and not upstream_bind_source(fd, &c.upstream):
-        conn_close(w, c, REASON_SOURCE_UNAVAILABLE)
-        return FP_DONE
-    if connect(fd, <sockaddr*>&storage, length) == 0:
-        return FP_OK
-    if errno == EINPROGRESS:
-        return FP_AGAIN
-    conn_close(w, c, upstream_failure(errno))
-    return FP_DONE
-
-
-# The dial has an outcome (an event came): FP_OK: connected. FP_DONE: failed, closed.
-cdef inline int upstream_dialled(worker_t* w, conn_t* c) noexcept nogil:
     cdef int error = 0
-    cdef socklen_t length = sizeof(int)
-    getsockopt(c.sides[UPSTREAM].fd, SOL_SOCKET, SO_ERROR, &error, &length)
-    if error:
-        conn_close(w, c, upstream_failure(error))
-        return FP_DONE
-    return FP_OK
+    up.side.fd = socket(AF_INET if c.upstream.family == 4 else AF_INET6,
+                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if up.side.fd < 0:
+        return errno
+    upstream_set_options(up.side.fd, w.snapshot)
+    if c.direction == DIRECTION_INBOUND and not upstream_bind_source(up.side.fd, &c.upstream):
+        return EADDRNOTAVAIL
+    if connect(up.side.fd, <sockaddr*>&storage, length) < 0:
+        error = errno
+        if error != EINPROGRESS:
+            return error
+    if not upstream_watch(w, up.side.fd, token_make(TOKEN_UP, up.head.slot, up.head.generation)):
+        return ENOMEM
+    return error
 
 
+# The connection to the upstream stands.
 cdef inline void upstream_connected(worker_t* w, conn_t* c) noexcept nogil:
-    cdef uint64_t now_us = clock_us(CLOCK_MONOTONIC)
-    c.connect_us = now_us - c.opened_us
+    c.connect_us = clock_us(CLOCK_MONOTONIC) - c.dialled_us
     observe(w.stats.connect_bucket[c.direction], &w.stats.connect_sum_us[c.direction],
             c.connect_us)
-    c.sides[UPSTREAM].is_writable = 1
+    c.up.is_connected = 1
+    c.up.side.is_writable = 1
     c.phase = PHASE_RELAYING
     c.active_ms = w.now_ms
-    conn_arm_timer(w, c)
+
+
+# Start the dial to c.upstream; c owns the new connection. Returns REASON_OPEN (connected or under
+# way: c.phase tells) or the reason why not.
+cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
+    cdef up_t* up = <up_t*>slab_take(&w.ups)
+    cdef int error
+    if up == NULL:
+        return REASON_NO_MEMORY
+    up.side.fd = -1
+    up_give_to(w, up, c)
+    c.phase = PHASE_CONNECTING
+    c.dialled_ms = w.now_ms
+    c.dialled_us = clock_us(CLOCK_MONOTONIC)
+    error = upstream_connect(w, c, up)
+    if error == 0:
+        upstream_connected(w, c)
+    elif error != EINPROGRESS:
+        if error == EADDRNOTAVAIL and c.direction == DIRECTION_INBOUND:
+            return REASON_SOURCE_UNAVAILABLE
+        return upstream_failure(error)
+    return REASON_OPEN
+
+
+# The dial has an outcome (an event came). Returns REASON_OPEN when connected, or the reason why not.
+#
+# An error is read by peeking, not by SO_ERROR: a peer that accepted, spoke and reset before we came
+# here has connected, its bytes are to be delivered, and the reset is to be met after them.
+cdef inline uint8_t upstream_dialled(worker_t* w, conn_t* c, uint32_t events) noexcept nogil:
+    cdef char byte
+    if events & EPOLLERR and recv(c.up.side.fd, &byte, 1, MSG_PEEK) < 0:
+        return upstream_failure(errno)
+    upstream_connected(w, c)
+    return REASON_OPEN

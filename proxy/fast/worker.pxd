@@ -19,24 +19,29 @@ from proxy.fast.atomics cimport load_acquire, load_pointer, load_relaxed, store_
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
-    conn_arm_timer, conn_close, conn_reap, conn_to_record, conn_unqueue_ready,
+    conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
-from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, TICK_EVENTS_MAX
+from proxy.fast.h1 cimport (
+    h1_dial_failed, h1_on_timeout, h1_pump, h1_pump_linger, h1_resume,
+)
+from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
+from proxy.fast.limits cimport (
+    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX,
+)
 from proxy.fast.listener cimport (
-    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, listener_accept, listener_close,
-    listener_drain, listener_set_paused, token_make,
+    listener_accept, listener_close, listener_drain, listener_set_paused,
 )
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP,
     EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, SO_ERROR, SOL_SOCKET,
     clock_us, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getsockname,
-    getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
+    getrandom, getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
 )
 from proxy.fast.reasons cimport (
     EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING, PHASE_HALF_OPEN,
-    REASON_CONNECT_TIMEOUT, REASON_HALF_OPEN_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OPEN,
-    REASON_OPERATOR, REASON_STOPPED,
+    REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
+    REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
 from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
@@ -45,12 +50,16 @@ from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, DOWNSTREAM, TIMER_CONN, TIMER_LISTENER, TOKEN_COMMANDS,
-    TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
-    command_t, conn_t, dump_t, listener_t, record_t, side_t, slab_head_t, sni_t, snapshot_t,
-    timer_node_t, worker_t,
+    COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
+    TIMER_CONN, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TIMER_LISTENER, UPSTREAM,
+    command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, side_t, slab_head_t, sni_t,
+    snapshot_t, timer_node_t, up_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_connected, upstream_dialled, upstream_set_options
+from proxy.fast.pool cimport pool_stop_waiting, up_close
+from proxy.fast.upstream cimport (
+    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, token_make, upstream_dialled,
+    upstream_set_options,
+)
 
 
 # ---- life -------------------------------------------------------------------------------------
@@ -65,11 +74,16 @@ cdef inline int worker_init(
     w.index = index
     w.record_fd = record_fd
     w.connections_max = connections_max
-    w.next_id = (<uint64_t>index << 56) + 1
+    w.next_id = (<uint64_t>index << 46) + 1     # below 2^53: exact in JSON
     for i in range(LISTENERS_MAX):
         w.listeners[i].fd = -1
     slab_init(&w.conns, sizeof(conn_t), connections_max)
     slab_init(&w.snis, sizeof(sni_t), connections_max)
+    slab_init(&w.ups, sizeof(up_t), connections_max * 2)
+    slab_init(&w.pools, sizeof(pool_t), POOLS_MAX)
+    slab_init(&w.exchanges, sizeof(exchange_t), connections_max)
+    w.nobody.fd = -1
+    getrandom(w.random, sizeof(w.random), 0)
     w.now_us = clock_us(CLOCK_MONOTONIC)
     w.now_ms = w.now_us // 1000
     wheel_init(&w.wheel, w.now_ms)
@@ -92,6 +106,9 @@ cdef inline int worker_init(
 cdef inline void worker_free(worker_t* w) noexcept nogil:
     slab_free(&w.conns)
     slab_free(&w.snis)
+    slab_free(&w.ups)
+    slab_free(&w.pools)
+    slab_free(&w.exchanges)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
     ring_free(&w.commands)
@@ -124,18 +141,35 @@ cdef inline void worker_note_event(side_t* side, uint32_t events) noexcept nogil
         side.is_writable = 1
 
 
-# An event of side `i` of a connection.
-cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) noexcept nogil:
+# The dial failed. Who asks over HTTP gets an answer; who said nothing yet may still do so.
+cdef inline void worker_on_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
+    if c.mode == MODE_HTTP:
+        h1_dial_failed(w, c, reason)
+    elif c.mode == MODE_INTAKE:
+        intake_dial_failed(w, c, reason)
+    else:
+        conn_close(w, c, reason)
+
+
+# Give a connection its turn, whatever it is doing.
+cdef inline void worker_pump(worker_t* w, conn_t* c) noexcept nogil:
+    if c.mode == MODE_RELAY:
+        relay_pump(w, c, DOWNSTREAM)
+        relay_pump(w, c, UPSTREAM)
+    elif c.mode == MODE_HTTP:
+        h1_pump(w, c)
+    elif c.mode == MODE_LINGER:
+        h1_pump_linger(w, c)
+    else:
+        intake_pump(w, c)
+
+
+# An event of side `i` of a relay. The side's own flow comes first: what it said before an error.
+cdef inline void worker_on_relay(
+    worker_t* w, conn_t* c, int i, uint32_t events, bint was_writable,
+) noexcept nogil:
     cdef int error = 0
     cdef socklen_t length = sizeof(int)
-    cdef uint8_t was_writable = c.sides[i].is_writable
-    if c.close_reason != REASON_OPEN:
-        return
-    if i == UPSTREAM and c.phase == PHASE_CONNECTING:
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP) or upstream_dialled(w, c) != FP_OK:
-            return
-        upstream_connected(w, c)
-    worker_note_event(&c.sides[i], events)
     relay_pump(w, c, i)
     if not was_writable or events & EPOLLERR:
         relay_pump(w, c, 1 - i)
@@ -143,6 +177,59 @@ cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) 
         # Nobody reads this side any more (its FIN was passed on), so only the event told us.
         getsockopt(c.sides[i].fd, SOL_SOCKET, SO_ERROR, &error, &length)
         conn_close(w, c, relay_failure(i, error))
+
+
+# An event of side `i` of a connection.
+cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) noexcept nogil:
+    cdef bint was_writable = c.sides[i].is_writable
+    cdef uint8_t reason
+    if c.close_reason != REASON_OPEN:
+        return
+    if i == UPSTREAM and c.phase == PHASE_CONNECTING:
+        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            return
+        reason = upstream_dialled(w, c, events)
+        if reason != REASON_OPEN:
+            worker_on_dial_failed(w, c, reason)
+            return
+        conn_arm_timer(w, c)
+    worker_note_event(c.sides[i], events)
+    if c.mode == MODE_RELAY:
+        worker_on_relay(w, c, i, events, was_writable)
+    elif c.mode == MODE_HTTP:
+        if i == DOWNSTREAM and events & (EPOLLERR | EPOLLHUP):
+            conn_close(w, c, REASON_DOWNSTREAM_RESET)   # nobody is there for the answer
+        elif not was_writable and i == UPSTREAM:
+            h1_resume(w, c)
+        else:
+            h1_pump(w, c)
+    else:
+        worker_pump(w, c)
+
+
+# An event of a connection to an upstream.
+cdef inline void worker_on_up(worker_t* w, up_t* up, uint32_t events) noexcept nogil:
+    if up.is_dead:
+        return
+    if up.owner != NULL:
+        worker_on_conn(w, up.owner, UPSTREAM, events)
+    elif events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI):
+        up_close(w, up, False)          # idle, and it says something: never for the next request
+
+
+# Connections came free while somebody waits for one.
+cdef inline void worker_serve_waiters(worker_t* w) noexcept nogil:
+    cdef uint32_t slot
+    cdef pool_t* pool
+    cdef conn_t* c
+    w.has_room = 0
+    for slot in range(slab_slot_count(&w.pools)):
+        pool = <pool_t*>slab_at(&w.pools, slot)
+        while pool.head.is_live and pool.first_waiter != NULL and (
+                pool.idle != NULL or pool.live_count < w.snapshot.pool_connections_max):
+            c = pool.first_waiter
+            pool_stop_waiting(w, c)
+            h1_resume(w, c)
 
 
 cdef inline void worker_on_event(worker_t* w, uint64_t token, uint32_t events) noexcept nogil:
@@ -155,33 +242,38 @@ cdef inline void worker_on_event(worker_t* w, uint64_t token, uint32_t events) n
         if w.listeners[slot].fd >= 0 and not w.listeners[slot].is_paused:
             listener_accept(w, &w.listeners[slot], ACCEPTS_PER_TICK_MAX)
     else:
-        head = slab_find(&w.conns, slot, <uint32_t>token)
+        head = slab_find(
+            &w.conns if kind == TOKEN_CONN else &w.ups, slot, <uint32_t>token)
         if head == NULL:
             count(&w.stats.events[EVENT_STALE])
+        elif kind == TOKEN_CONN:
+            worker_on_conn(w, <conn_t*>head, DOWNSTREAM, events)
         else:
-            worker_on_conn(
-                w, <conn_t*>head, DOWNSTREAM if kind == TOKEN_CONN_DOWNSTREAM else UPSTREAM,
-                events)
+            worker_on_up(w, <up_t*>head, events)
 
 
 # ---- timers -----------------------------------------------------------------------------------
 
-# The timer of a connection fired: too late for its phase, or just the lazy look.
+# The timer of a connection fired: too late for what it does, or just the lazy look.
 cdef inline void worker_on_conn_timer(worker_t* w, conn_t* c) noexcept nogil:
-    cdef uint64_t limit_ms
     if c.close_reason != REASON_OPEN:
         return
-    if c.phase == PHASE_CONNECTING:
-        conn_close(w, c, REASON_CONNECT_TIMEOUT)
-        return
-    limit_ms = (
-        w.snapshot.half_open_ms if c.phase == PHASE_HALF_OPEN else w.snapshot.idle_ms)
-    if w.now_ms - c.active_ms < limit_ms:
+    if w.now_ms < conn_deadline_ms(w, c):
         conn_arm_timer(w, c)
+    elif c.mode == MODE_LINGER:
+        conn_close(w, c, REASON_OK)
+    elif c.phase == PHASE_CONNECTING:
+        worker_on_dial_failed(w, c, REASON_CONNECT_TIMEOUT)
+    elif c.mode == MODE_HTTP:
+        h1_on_timeout(w, c)
+    elif c.mode == MODE_INTAKE and (c.dial_reason or c.pending != NULL):
+        intake_on_timeout(w, c)
     elif c.phase == PHASE_HALF_OPEN:
         conn_close(w, c, REASON_HALF_OPEN_TIMEOUT)
     else:
         conn_close(w, c, REASON_IDLE_TIMEOUT)
+    if c.close_reason == REASON_OPEN:
+        conn_arm_timer(w, c)            # no open connection is without a timer
 
 
 cdef inline void worker_fire_timers(worker_t* w) noexcept nogil:
@@ -194,6 +286,8 @@ cdef inline void worker_fire_timers(worker_t* w) noexcept nogil:
             return
         if node.kind == TIMER_CONN:
             worker_on_conn_timer(w, <conn_t*>node.owner)
+        elif node.kind == TIMER_UP:
+            up_close(w, <up_t*>node.owner, False)       # idle for long enough
         else:
             listener = <listener_t*>node.owner
             listener_set_paused(w, listener, False)
@@ -271,11 +365,22 @@ cdef inline void worker_stop_accepting(worker_t* w, int32_t directions) noexcept
     w.must_wake_python = 1
 
 
+# Close the connections that wait in pools for the next request.
+cdef inline void worker_close_idle(worker_t* w) noexcept nogil:
+    cdef uint32_t slot
+    cdef up_t* up
+    for slot in range(slab_slot_count(&w.ups)):
+        up = <up_t*>slab_at(&w.ups, slot)
+        if up.head.is_live and up.owner == NULL and not up.is_dead:
+            up_close(w, up, False)
+
+
 cdef inline void worker_stop(worker_t* w) noexcept nogil:
     cdef uint32_t i
     for i in range(w.listener_count):
         listener_close(w, &w.listeners[i])
     worker_close_all(w, ~0, REASON_STOPPED)
+    worker_close_idle(w)
     w.is_stopping = 1
 
 
@@ -323,8 +428,8 @@ cdef inline void worker_run_ready(worker_t* w) noexcept nogil:
     while c != NULL:
         following = c.next_ready
         conn_unqueue_ready(w, c)
-        relay_pump(w, c, DOWNSTREAM)
-        relay_pump(w, c, UPSTREAM)
+        if c.close_reason == REASON_OPEN:
+            worker_pump(w, c)
         c = following
 
 
@@ -357,14 +462,17 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
     w.now_ms = w.now_us // 1000
     w.tick_us = w.now_us
     worker_adopt_snapshot(w)
-    if load_acquire(&w.must_stop) and not w.is_stopping:
-        worker_stop(w)
     for i in range(n):
         worker_on_event(w, w.events[i].data.u64, w.events[i].events)
     if w.ready != NULL:
         worker_run_ready(w)
     worker_fire_timers(w)
-    if w.dead != NULL:
+    if w.has_room:
+        worker_serve_waiters(w)
+    if load_acquire(&w.must_stop):
+        worker_on_commands(w)       # listeners that were on their way to us are ours to close
+        worker_stop(w)
+    if w.dead != NULL or w.dead_ups != NULL:
         w.now_us = clock_us(CLOCK_MONOTONIC)
         conn_reap(w)
     store_relaxed(&w.live_connections, w.conns.live_count)

@@ -1,0 +1,113 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. Intake: the first bytes of a connection, before it is known what they are.
+#
+# Only what could become HTTP (or a ClientHello) is held back, and only until that is decided or
+# `detect_ms` is over: HTTP must be parsed from its first byte, everything else is relayed at once.
+# The upstream is being dialled meanwhile; if it speaks first, this is no HTTP, and the relay takes over.
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from proxy.fast.buf cimport buf_append
+from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, conn_label
+from proxy.fast.detect cimport detect_feed, detect_finish
+from proxy.fast.h1 cimport h1_pump
+from proxy.fast.limits cimport BUF_BYTES
+from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno, recv
+from proxy.fast.reasons cimport (
+    PHASE_CONNECTING, PROTOCOL_HTTP1, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN,
+    SPEAKER_DOWNSTREAM, SPEAKER_NONE,
+)
+from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
+from proxy.fast.slab cimport slab_take
+from proxy.fast.types cimport DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM
+from proxy.fast.types cimport conn_t, sni_t, worker_t
+from proxy.fast.upstream cimport upstream_dial
+
+
+# Not HTTP, or too late to find out: the relay takes it from here, with what was held back.
+cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint8_t reason = c.dial_reason
+    if c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
+        detect_finish(&c.detect)
+        conn_label(w, c, c.detect.protocol)
+    c.mode = MODE_RELAY
+    c.flows[DOWNSTREAM].held = c.pending
+    c.pending = NULL
+    if c.up == NULL and not reason:
+        reason = upstream_dial(w, c)
+    if reason != REASON_OPEN:
+        conn_close(w, c, reason)
+        return
+    conn_arm_timer(w, c)
+    relay_pump(w, c, DOWNSTREAM)
+    relay_pump(w, c, UPSTREAM)
+
+
+# The look at the first bytes is over.
+cdef inline void intake_decided(worker_t* w, conn_t* c) noexcept nogil:
+    conn_label(w, c, c.detect.protocol)
+    if c.protocol != PROTOCOL_HTTP1:
+        intake_to_relay(w, c)
+        return
+    c.mode = MODE_HTTP
+    c.dial_reason = 0
+    c.is_pending_new = 1
+    c.head_us = clock_us(CLOCK_MONOTONIC)
+    conn_arm_timer(w, c)
+    h1_pump(w, c)
+
+
+# May bytes that start like this be held back? A method is upper case by convention; a client of
+# another protocol that sends a few capitals and waits gets its answer after detect_ms.
+cdef inline bint intake_is_promising(uint8_t first) noexcept nogil:
+    return c'A' <= first <= c'Z' or first == 0x16
+
+
+# Bytes from the downstream.
+cdef inline void intake_take(worker_t* w, conn_t* c, uint32_t length) noexcept nogil:
+    if c.speaker == SPEAKER_NONE:
+        c.speaker = SPEAKER_DOWNSTREAM
+        if w.scratch[0] == 0x16:
+            c.sni = <sni_t*>slab_take(&w.snis)      # NULL: the name will not be recorded
+    if not buf_append(&w.bufs, &c.pending, w.scratch, length):
+        conn_close(w, c, REASON_NO_MEMORY)
+    elif detect_feed(&c.detect, <const uint8_t*>w.scratch, length, w.snapshot.detect_bytes_max,
+                     c.sni):
+        intake_decided(w, c)
+    elif not intake_is_promising(<uint8_t>w.scratch[0]) and c.flows[DOWNSTREAM].read_bytes == length:
+        intake_to_relay(w, c)
+    else:
+        conn_arm_timer(w, c)
+
+
+# Something happened on either side.
+cdef inline void intake_pump(worker_t* w, conn_t* c) noexcept nogil:
+    cdef int64_t n
+    while c.down.is_readable and c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE:
+        n = recv(c.down.fd, w.scratch, BUF_BYTES, 0)
+        if n > 0:
+            relay_count_read(w, c, DOWNSTREAM, n)
+            if n < BUF_BYTES:
+                c.down.is_readable = c.down.is_hungup | c.down.is_urgent
+            intake_take(w, c, <uint32_t>n)
+        elif n == 0:
+            c.flows[DOWNSTREAM].has_eof = 1
+            intake_to_relay(w, c)
+        elif errno == EAGAIN:
+            c.down.is_readable = 0
+        elif errno != EINTR:
+            conn_close(w, c, relay_failure(DOWNSTREAM, errno))
+    if c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE and c.sides[UPSTREAM].is_readable:
+        intake_to_relay(w, c)               # the upstream spoke, or left
+
+
+# The dial failed before anybody knew what for.
+cdef inline void intake_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
+    conn_drop_upstream(w, c, False)
+    c.dial_reason = reason
+    conn_arm_timer(w, c)
+
+
+# Nobody will say more in time: relay it as it is, or tell of the dial that failed.
+cdef inline void intake_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
+    intake_to_relay(w, c)
