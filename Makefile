@@ -96,9 +96,12 @@ asan: setup $(ASAN)/.built ## wire, scenario, probe and fuzz tests under ASan an
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
 	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
 
-# --- the demo and the benchmark ----
+# --- the demo and the benchmark ----------------------------------------------------------------
 
-.PHONY: bench
+.PHONY: demo bench
+demo: setup ## two pods and two sidecars: watch real connections being redirected, relayed, drained
+	$(PY) -m deploy.demo $(ARGS)
+
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
 
