@@ -36,11 +36,11 @@ def test_an_empty_table_that_was_there_stays(pod: Namespace) -> None:
     for prefix in ("iptables", "ip6tables"):
         pod.run([f"{prefix}-nft", "-t", "nat", "-N", "PASSING"])
         pod.run([f"{prefix}-nft", "-t", "nat", "-X", "PASSING"])
-    before = tables.everything(pod)
+    before = tables.rules_of(pod, "nft")
     assert "*nat" in before
     pod.init("--backend", "nft", check=True)
     pod.init("--cleanup", check=True)
-    assert tables.everything(pod) == before
+    assert tables.rules_of(pod, "nft") == before
 
 
 def test_rules_that_others_added_meanwhile_keep_their_table(pod: Namespace) -> None:
