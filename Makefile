@@ -79,7 +79,7 @@ lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 # --- the same tests on a build that finds memory errors and undefined behaviour ------------------
 
 ASAN := build/asan
-ASAN_TESTS ?= tests/wire tests/scenarios tests/probes tests/fuzz
+ASAN_TESTS ?= tests/wire tests/scenarios tests/unit/fast tests/fuzz
 SETUPTOOLS := $(PY) -W ignore -c 'import setuptools; setuptools.setup()' --quiet
 
 $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
@@ -90,7 +90,7 @@ $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
 
 # PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
 .PHONY: asan
-asan: setup $(ASAN)/.built ## wire, scenario, probe and fuzz tests under ASan and UBSan
+asan: setup $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
