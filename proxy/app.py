@@ -37,6 +37,7 @@ from proxy.state import Places, Running
 
 # Workers take their first snapshot and their listeners within a tick of starting.
 _WORKERS_S_MAX: Final = 10.0
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _WORKERS: Final = "workers"
 _SERVERS: Final = "servers"
 
@@ -76,6 +77,9 @@ async def _main(settings: Config, log: Log) -> int:
     with ExitStack() as stack:
         running = await _start(settings, log, stack)
         code = await _serve(running, signals)
+    # The end is decided. Closing the loop gives both signals their default action back, and a late
+    # one would turn a clean exit into a death by signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     live = running.engine.stats().live()
     log.info("stopped", exit_code=code, live=live)
     return code
@@ -184,7 +188,7 @@ class _Signals:
         self.first: asyncio.Future[str] = loop.create_future()
         self.second: asyncio.Future[str] = loop.create_future()
         self._log = log
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             loop.add_signal_handler(number, self._on_signal, number.name)
 
     def _on_signal(self, name: str) -> None:

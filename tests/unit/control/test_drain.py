@@ -125,7 +125,7 @@ def test_a_connection_in_progress_holds_the_drain(make: Make) -> None:
         task = draining.start()
         draining.wait(lambda: refuses(draining.address(EXPLICIT)))
         assert not task.done()
-        assert draining.drain.phase is Phase.DRAINING
+        assert str(draining.drain.phase) == "draining"
     draining.engine.close_all([EXPLICIT], "operator")
     draining.wait(task.done)
     assert draining.drain.phase is Phase.DRAINED

@@ -298,8 +298,8 @@ def test_a_reader_who_does_not_take_the_answer_is_cut(
 def test_one_connection_more_than_there_are_places_is_turned_away(served: Served) -> None:
     for _ in range(CONNECTIONS_MAX):
         served.connect().sendall(b"GET")
-    late = served.connect()
-    assert is_closed(late)
+    with pytest.raises(ConnectionError):
+        ask(served.connect(), GET)
 
 
 def test_the_connection_that_idled_longest_makes_room(served: Served) -> None:
