@@ -54,7 +54,11 @@ def run(settings: Config) -> int:
         set_by=dict(settings.set_by),
     )
     for name in config.unknown_variables(os.environ):
-        log.warning("unknown_variable", name=name, hint="no option reads it: a typing error?")
+        log.warning(
+            "unknown_variable",
+            name=name,
+            hint="no flag of `remora proxy` has this variable: a typing error?",
+        )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_main(settings, log))
