@@ -1,16 +1,8 @@
-"""The parts of proxy/fast with a Python handle."""
-
-from types import ModuleType
+"""The real extension with calls that fail on demand; `probe` stands in tests/conftest.py."""
 
 import pytest
 
-from tests.probes import build
 from tests.probes.faulty import Faulty
-
-
-@pytest.fixture(scope="session")
-def probe() -> ModuleType:
-    return build.loaded("probe")
 
 
 @pytest.fixture(scope="session")
