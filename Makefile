@@ -52,11 +52,13 @@ $(VENV)/.built: $(EXTENSION) $(VENV)/.dependencies
 
 # --- tests -------------------------------------------------------------------------------------
 
-# Namespaces and iptables need root: without it those tests are deselected, which pytest's last line counts.
+# An expression of pytest's -m: make test MARKS='not slow'. Namespaces and iptables need root: without it
+# those tests are deselected, and pytest's last line says how many.
+MARKS ?= root or not root
 ifneq ($(shell id -u),0)
-UNPRIVILEGED := -m 'not root'
+override MARKS := ($(MARKS)) and not root
 endif
-PYTEST := $(PY) -m pytest $(UNPRIVILEGED)
+PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
 .PHONY: test unit wire lint
 test: setup ## every test; as root with network namespaces and iptables too
