@@ -51,6 +51,15 @@ def test_rules_that_others_added_meanwhile_keep_their_table(pod: Namespace) -> N
     assert "REMORA" not in tables.everything(pod)
 
 
+def test_what_only_nft_can_show_keeps_its_table(pod: Namespace) -> None:
+    pod.init("--backend", "nft", check=True)
+    chain = "add chain ip nat theirs { type nat hook postrouting priority 90 ; }\n"
+    pod.run(["nft", "-f", "-"], text=chain + "add rule ip nat theirs tcp dport 7 accept\n")
+    pod.init("--cleanup", check=True)
+    assert "tcp dport 7 accept" in pod.run(["nft", "list", "ruleset"]).stdout
+    assert "REMORA" not in tables.everything(pod)
+
+
 def test_what_every_backend_holds_is_taken_out(pod: Namespace) -> None:
     """Nothing but cleanup sees this: init itself lets no two backends stand side by side."""
     tables.make_legacy_table(pod)

@@ -1,5 +1,7 @@
 """What iptables-save prints, read; what iptables-restore is given, written."""
 
+import pytest
+
 from iptables import rules, xtables
 from iptables.held import Held, differences, same
 from iptables.spec import Family, Spec
@@ -122,6 +124,38 @@ def test_a_table_that_was_not_there_is_marked_and_stays_marked() -> None:
 
 def test_a_table_that_was_there_is_not_marked() -> None:
     assert xtables.MADE_TABLE not in wanted(found=Held(table_exists=True)).chains
+
+
+LISTING = """\
+table ip nat {
+	chain REMORA_OUTBOUND {
+		tcp dport { 80, 90-100 } counter return
+	}
+
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+	}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "more"),
+    [
+        ("", False),
+        ("\tset blocked {\n\t\ttype ipv4_addr\n\t}\n", True),
+        ("\tchain theirs {\n\t\ttype nat hook postrouting priority 90;\n\t}\n", True),
+        ("\tchain POSTROUTING {\n\t\ttype nat hook postrouting priority 100;\n\t}\n", False),
+    ],
+    ids=["ours alone", "a set", "a base chain", "a chain that iptables shows"],
+)
+def test_what_iptables_cannot_show_in_our_table_is_seen(theirs: str, *, more: bool) -> None:
+    assert xtables.holds_more(LISTING[:-2] + theirs + "}\n") is more
+
+
+def test_a_table_that_only_nft_can_show_is_not_taken_for_empty() -> None:
+    assert not xtables.is_readable("# Table `nat' is incompatible, use 'nft' tool.\n")
+    assert xtables.is_readable(EMPTY)
 
 
 def test_differences_name_the_rule_by_its_label() -> None:
