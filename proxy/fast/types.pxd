@@ -149,7 +149,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     addr_t   downstream
     addr_t   original_dst       # equal to `upstream` for explicit listeners
     addr_t   upstream
-    uint64_t id                 # worker in the top byte, then a sequence number
+    uint64_t id                 # worker << 46, then a sequence number: exact in JSON
     uint64_t opened_us          # monotonic
     uint64_t opened_unix_us
     int64_t  connect_us         # accept to connected; -1 before

@@ -5,24 +5,24 @@
 # The dial starts at accept, before the downstream has said anything, so that server-first protocols
 # lose no time. Inbound connections are dialled from 127.0.0.6 or ::6: the redirect rules know
 # that source as ours and let it pass to the application (iptables/rules.py).
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH,
-    EINPROGRESS, EINVAL, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ETIMEDOUT,
-    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
+    EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, ETIMEDOUT,
+    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, MSG_PEEK, SO_KEEPALIVE, SO_OOBINLINE,
     SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
     TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    bind, clock_us, connect, errno, getsockopt, setsockopt, sockaddr, sockaddr_storage, socket,
+    bind, clock_us, connect, errno, recv, setsockopt, sockaddr, sockaddr_storage, socket,
     socklen_t,
 )
 from proxy.fast.addr cimport addr_to_sockaddr
 from proxy.fast.reasons cimport (
     DIRECTION_INBOUND, FP_AGAIN, FP_DONE, FP_OK, PHASE_RELAYING, REASON_CONNECT_FAILED,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS,
-    REASON_NO_MEMORY, REASON_SOURCE_UNAVAILABLE,
+    REASON_NO_MEMORY, REASON_SOURCE_UNAVAILABLE, REASON_UPSTREAM_RESET,
 )
 from proxy.fast.stats cimport observe
 from proxy.fast.types cimport UPSTREAM, addr_t, conn_t, snapshot_t, worker_t
@@ -49,6 +49,8 @@ cdef inline void upstream_set_options(int fd, const snapshot_t* snapshot) noexce
 cdef inline uint8_t upstream_failure(int error) noexcept nogil:
     if error == ECONNREFUSED:
         return REASON_CONNECT_REFUSED
+    if error == ECONNRESET:         # refused is the other error: this one had been accepted
+        return REASON_UPSTREAM_RESET
     if error == ETIMEDOUT:
         return REASON_CONNECT_TIMEOUT
     if error in (ENETUNREACH, EHOSTUNREACH, EHOSTDOWN, ENETDOWN):
@@ -102,14 +104,15 @@ cdef inline int upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
 
 
 # The dial has an outcome (an event came): FP_OK: connected. FP_DONE: failed, closed.
-cdef inline int upstream_dialled(worker_t* w, conn_t* c) noexcept nogil:
-    cdef int error = 0
-    cdef socklen_t length = sizeof(int)
-    getsockopt(c.sides[UPSTREAM].fd, SOL_SOCKET, SO_ERROR, &error, &length)
-    if error:
-        conn_close(w, c, upstream_failure(error))
-        return FP_DONE
-    return FP_OK
+#
+# An error is read by peeking, not by SO_ERROR: a peer that accepted, spoke and reset before we came
+# here has connected, its bytes are to be delivered, and the reset is to be met after them.
+cdef inline int upstream_dialled(worker_t* w, conn_t* c, uint32_t events) noexcept nogil:
+    cdef char byte
+    if not events & EPOLLERR or recv(c.sides[UPSTREAM].fd, &byte, 1, MSG_PEEK) >= 0:
+        return FP_OK
+    conn_close(w, c, upstream_failure(errno))
+    return FP_DONE
 
 
 cdef inline void upstream_connected(worker_t* w, conn_t* c) noexcept nogil:

@@ -65,7 +65,7 @@ cdef inline int worker_init(
     w.index = index
     w.record_fd = record_fd
     w.connections_max = connections_max
-    w.next_id = (<uint64_t>index << 56) + 1
+    w.next_id = (<uint64_t>index << 46) + 1     # below 2^53: exact in JSON
     for i in range(LISTENERS_MAX):
         w.listeners[i].fd = -1
     slab_init(&w.conns, sizeof(conn_t), connections_max)
@@ -132,7 +132,7 @@ cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) 
     if c.close_reason != REASON_OPEN:
         return
     if i == UPSTREAM and c.phase == PHASE_CONNECTING:
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP) or upstream_dialled(w, c) != FP_OK:
+        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP) or upstream_dialled(w, c, events) != FP_OK:
             return
         upstream_connected(w, c)
     worker_note_event(&c.sides[i], events)
@@ -357,13 +357,14 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
     w.now_ms = w.now_us // 1000
     w.tick_us = w.now_us
     worker_adopt_snapshot(w)
-    if load_acquire(&w.must_stop) and not w.is_stopping:
-        worker_stop(w)
     for i in range(n):
         worker_on_event(w, w.events[i].data.u64, w.events[i].events)
     if w.ready != NULL:
         worker_run_ready(w)
     worker_fire_timers(w)
+    if load_acquire(&w.must_stop):
+        worker_on_commands(w)       # listeners that were on their way to us are ours to close
+        worker_stop(w)
     if w.dead != NULL:
         w.now_us = clock_us(CLOCK_MONOTONIC)
         conn_reap(w)
