@@ -52,11 +52,13 @@ $(VENV)/.built: $(EXTENSION) $(VENV)/.dependencies
 
 # --- tests -------------------------------------------------------------------------------------
 
-# Namespaces and iptables need root: without it those tests are deselected, which pytest's last line counts.
+# An expression of pytest's -m: make test MARKS='not slow'. Namespaces and iptables need root: without it
+# those tests are deselected, and pytest's last line says how many.
+MARKS ?= root or not root
 ifneq ($(shell id -u),0)
-UNPRIVILEGED := -m 'not root'
+override MARKS := ($(MARKS)) and not root
 endif
-PYTEST := $(PY) -m pytest $(UNPRIVILEGED)
+PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
 .PHONY: test unit wire lint
 test: setup ## every test; as root with network namespaces and iptables too
@@ -79,7 +81,7 @@ lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 # --- the same tests on a build that finds memory errors and undefined behaviour ------------------
 
 ASAN := build/asan
-ASAN_TESTS ?= tests/wire tests/scenarios tests/probes tests/fuzz
+ASAN_TESTS ?= tests/wire tests/scenarios tests/unit/fast tests/fuzz
 SETUPTOOLS := $(PY) -W ignore -c 'import setuptools; setuptools.setup()' --quiet
 
 $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
@@ -90,15 +92,18 @@ $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
 
 # PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
 .PHONY: asan
-asan: setup $(ASAN)/.built ## wire, scenario, probe and fuzz tests under ASan and UBSan
+asan: setup $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
 	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
 
-# --- the demo and the benchmark ----
+# --- the demo and the benchmark ----------------------------------------------------------------
 
-.PHONY: bench
+.PHONY: demo bench
+demo: setup ## two pods and two sidecars: watch real connections being redirected, relayed, drained
+	$(PY) -m deploy.demo $(ARGS)
+
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
 

@@ -21,7 +21,8 @@ def ensure() -> bool:
     except OSError as error:
         raise InitError(
             Exit.NOT_APPLIED,
-            f"{WORDS}: cannot be added: {error.strerror} (this needs CAP_NET_ADMIN)",
+            f"{WORDS}: cannot be added: {error.strerror}"
+            " (this needs CAP_NET_ADMIN, and IPv6 switched on for lo)",
         ) from error
 
 

@@ -61,7 +61,7 @@ NEEDS: Final[Mapping[str, tuple[Feature, ...]]] = {
 _NO_TABLE: Final = re.compile(r"can't initialize ip6?tables table|Table does not exist")
 _NO_NF_TABLES: Final = re.compile(r"Failed to initialize nft|Protocol not supported")
 _NO_EXTENSION: Final = re.compile(
-    r"Extension (\w+) revision \d+ not supported|Couldn't load (?:match|target) [`'](\w+)'"
+    r"Extension (\w+) (?:revision \d+|is) not supported|Couldn't load (?:match|target) [`'](\w+)'"
 )
 _LINE: Final = re.compile(r"(?:line |/dev/stdin:)(\d+)")
 _RIGHTS: Final = re.compile(r"Permission denied|Operation not permitted|you must be root")

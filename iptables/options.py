@@ -78,7 +78,11 @@ FLAGS: Final = (
     Flag("--outbound-exclude-ports", "PORTS", "never redirect these, whatever is included"),
     Flag("--outbound-include-cidrs", "CIDRS", "redirect every port of these, * for all, or none"),
     Flag("--outbound-exclude-cidrs", "CIDRS", "never redirect these, whatever is included"),
-    Flag("--families", "LIST", "ipv4, ipv6, both, or auto: IPv6 where the namespace has it (auto)"),
+    Flag(
+        "--families",
+        "LIST",
+        "ipv4 and ipv6, one of them, or auto: IPv6 where the namespace has it (auto)",
+    ),
     Flag(
         "--backend",
         "NAME",

@@ -14,6 +14,7 @@ from iptables.backends import Backend
 from iptables.causes import explain
 from iptables.exits import Exit, InitError
 from iptables.held import Held, differences, same
+from iptables.spec import Family
 from iptables.stores import Rules, Store
 from iptables.tools import Command, ToolError
 
@@ -120,4 +121,8 @@ def _failure(step: Step, error: ToolError | NotAsWantedError, left: Sequence[str
     if isinstance(error, NotAsWantedError):
         return InitError(Exit.NOT_APPLIED, main, *left)
     code, causes = explain(name, error)
+    if step.store.families == (Family.IPV6,):
+        causes.append(
+            "to leave IPv6 alone on purpose, and let it pass the proxy by: --families ipv4"
+        )
     return InitError(code, main, *left, *causes)

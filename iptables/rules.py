@@ -1,6 +1,7 @@
 """The rules that redirect a pod's TCP traffic: from a spec to an ordered, labelled list. Pure.
 
-Two chains of our own in table nat, and one jump to each. Order carries the meaning; the first
+Two chains of our own in table nat, and one jump to each (and an empty chain that marks a table
+nat that was not there before: see `xtables`). Order carries the meaning; the first
 rule that matches ends the walk. UDP never enters: both jumps ask for TCP.
 
 PREROUTING, -p tcp: jump to REMORA_INBOUND. What reaches the pod from outside.

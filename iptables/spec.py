@@ -109,8 +109,10 @@ class Spec:
         return included is None or holds_port(included, port)
 
     def takes_outbound(self, address: Address, port: int) -> bool:
-        """Tell whether an app's connection to a routable address goes to the proxy."""
-        if holds_port(self.outbound_exclude_ports, port) or is_zoned(address):
+        """Tell whether an app's connection to a host that is not this pod goes to the proxy."""
+        if address.is_loopback or is_zoned(address):
+            return False
+        if holds_port(self.outbound_exclude_ports, port):
             return False
         if any(address in network for network in self.outbound_exclude_cidrs):
             return False

@@ -6,7 +6,7 @@ families, are another. One change of one place is one transaction of the kernel.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -82,7 +82,16 @@ class XtablesStore:
         # Without the right to read this list, the legacy tool prints nothing and is content.
         if self.variant == "legacy" and names.exists() and not os.access(names, os.R_OK):
             raise ToolError(command, f"{names}: Permission denied")
-        return xtables.parse(tools.run(command))
+        saved = tools.run(command)
+        if not xtables.is_readable(saved):
+            raise ToolError(command, "table nat holds what only nft can show: use nftables")
+        held = xtables.parse(saved)
+        if xtables.MADE_TABLE in held.chains and self.nft is not None:
+            table = (nftables.FAMILY_WORD[self.family], xtables.TABLE)
+            listing = tools.run(Command((self.nft, "list", "table", *table)))
+            shares = held.shares_table or xtables.holds_more(listing)
+            return replace(held, shares_table=shares)
+        return held
 
     def wanted(self, rules: Rules, found: Held) -> Held:
         """Give the rules of its family, and the mark of a table that we make."""

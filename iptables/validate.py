@@ -87,26 +87,24 @@ def _own(family: Family) -> list[netlink.Interface]:
     ]
 
 
-def _neighbours(family: Family) -> Iterator[Address]:
-    """Give one other address of each network this pod is in; most are nobody's."""
-    own = {each.address for each in _own(family)}
+def _others(family: Family, blocks: Iterable[Network]) -> Iterator[Address]:
+    """Give one address of each block that is not this pod's: calls of those never leave it."""
+    own = {each.address for each in netlink.addresses()}
+    for block in filter(family.owns, blocks):
+        hosts: Iterable[Address] = block.hosts()
+        yield from islice((host for host in hosts if host not in own), 1)
+
+
+def _neighbourhoods(family: Family) -> Iterator[Network]:
+    """Give the networks this pod is in; most of their addresses are nobody's."""
     for each in _own(family):
-        network = ip_network(f"{each.address}/{each.prefix_length}", strict=False)
-        yield from islice((host for host in _hosts(network) if host not in own), 1)
-
-
-def _hosts(network: Network) -> Iterator[Address]:
-    yield from network.hosts()
-
-
-def _included_hosts(spec: Spec, family: Family) -> Iterator[Address]:
-    for block in filter(family.owns, spec.outbound_include_cidrs or ()):
-        yield from islice(_hosts(block), 1)
+        yield ip_network(f"{each.address}/{each.prefix_length}", strict=False)
 
 
 def outbound_dial(spec: Spec, family: Family) -> Dial | Pointless:
     """Choose an address and a port that the rules take, and that a route leads to."""
-    wanted = chain(_NOBODY[family], _included_hosts(spec, family), _neighbours(family))
+    included = _others(family, spec.outbound_include_cidrs or ())
+    wanted = chain(_NOBODY[family], included, _others(family, _neighbourhoods(family)))
     taken = [
         (address, port)
         for address in wanted

@@ -23,6 +23,12 @@ TABLE: Final = "nat"
 MADE_TABLE: Final = PREFIX + "MADE_TABLE"
 
 
+_BUILT_IN: Final = (PREROUTING, "INPUT", OUTPUT, "POSTROUTING")
+
+# Printed by iptables-nft-save instead of a table that only nft can show.
+_UNREADABLE: Final = f"# Table `{TABLE}' is incompatible"
+
+
 def _ports(ports: Ports) -> str:
     return ",".join(str(part).replace("-", ":") for part in ports)
 
@@ -70,6 +76,11 @@ def wanted(rules: Iterable[Rule], found: Held, *, may_drop_table: bool) -> Held:
     if MADE_TABLE in found.chains or (may_drop_table and not found.table_exists):
         chains[MADE_TABLE] = []
     return Held({name: tuple(lines) for name, lines in chains.items()}, tuple(jumps))
+
+
+def is_readable(saved: str) -> bool:
+    """Tell whether iptables-save could show table nat at all."""
+    return _UNREADABLE not in saved
 
 
 def parse(saved: str) -> Held:
@@ -132,6 +143,22 @@ def transaction(before: Held, after: Held) -> str:
     lines += held.without_partner(after.jumps, before.jumps, key)
     lines += [f"-X {name}" for name in gone]
     return "\n".join([*lines, "COMMIT", ""])
+
+
+def holds_more(listing: str) -> bool:
+    """Tell whether `nft list table` shows things in table nat that iptables does not know.
+
+    Sets, maps and base chains of other names are somebody's, though iptables-save hides them.
+    """
+    depth = 0
+    for line in listing.splitlines():
+        words = line.split()
+        if depth == 1 and words and words != ["}"]:
+            is_known = words[1] in _BUILT_IN or words[1].startswith(PREFIX)
+            if words[0] != "chain" or not is_known:
+                return True
+        depth += line.count("{") - line.count("}")
+    return False
 
 
 def drop_table(family_word: str) -> str:

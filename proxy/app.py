@@ -37,6 +37,7 @@ from proxy.state import Places, Running
 
 # Workers take their first snapshot and their listeners within a tick of starting.
 _WORKERS_S_MAX: Final = 10.0
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _WORKERS: Final = "workers"
 _SERVERS: Final = "servers"
 
@@ -53,7 +54,11 @@ def run(settings: Config) -> int:
         set_by=dict(settings.set_by),
     )
     for name in config.unknown_variables(os.environ):
-        log.warning("unknown_variable", name=name, hint="no option reads it: a typing error?")
+        log.warning(
+            "unknown_variable",
+            name=name,
+            hint="no flag of `remora proxy` has this variable: a typing error?",
+        )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_main(settings, log))
@@ -76,6 +81,9 @@ async def _main(settings: Config, log: Log) -> int:
     with ExitStack() as stack:
         running = await _start(settings, log, stack)
         code = await _serve(running, signals)
+    # The end is decided. Closing the loop gives both signals their default action back, and a late
+    # one would turn a clean exit into a death by signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     live = running.engine.stats().live()
     log.info("stopped", exit_code=code, live=live)
     return code
@@ -184,7 +192,7 @@ class _Signals:
         self.first: asyncio.Future[str] = loop.create_future()
         self.second: asyncio.Future[str] = loop.create_future()
         self._log = log
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             loop.add_signal_handler(number, self._on_signal, number.name)
 
     def _on_signal(self, name: str) -> None:

@@ -88,6 +88,5 @@ class Drain:
     def _is_idle(self) -> bool:
         # Listeners first: a connection that was waiting in a backlog is counted before its
         # listener is gone.
-        states = self._engine.states()
-        listeners = sum(state.listeners for state in states)
-        return listeners <= self._outbound_listeners and self._connections() == 0
+        listeners = sum(state.listeners for state in self._engine.states())
+        return listeners == self._outbound_listeners and self._connections() == 0

@@ -29,8 +29,10 @@ LIVE_KINDS: Final = ("connections", "buffers", "pipes", "listeners")
 _RECORDS_PER_TURN: Final = 256
 # Workers answer within a tick. One that has not by now is stuck or starved of CPU.
 _ANSWER_S_MAX: Final = 2.0
-# Words in a worker's block change without a wake-up; whoever waits for one looks this often.
-_LOOK_S: Final = 0.02
+# Words in a worker's block change without a wake-up; whoever waits for one looks soon at first,
+# because a start waits for it, and then this often.
+_LOOK_S_MIN: Final = 0.001
+_LOOK_S_MAX: Final = 0.02
 
 
 class NoAnswerError(Exception):
@@ -219,12 +221,15 @@ class Engine:
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until the words in the workers' blocks make `condition` true; whether they did."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        pause_s = _LOOK_S_MIN
         while not condition():
-            left_s = deadline - asyncio.get_running_loop().time()
+            left_s = deadline - loop.time()
             if left_s <= 0:
                 return False
-            await asyncio.sleep(min(_LOOK_S, left_s))
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LOOK_S_MAX)
         return True
 
     def _on_posted(self) -> None:

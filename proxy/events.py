@@ -10,12 +10,13 @@ from proxy.engine import Connection
 from proxy.errors import explain
 from proxy.logs import json_line, text_value, timestamp
 from proxy.sink import Sink
-from proxy.values import Address
 
 _STDOUT: Final = 1
 _BACKLOG_BYTES_MAX: Final = 1024 * 1024
-# How soon a reader that fell behind is tried again when no new record does it.
-_RETRY_S: Final = 1.0
+# How soon a reader that fell behind is tried again when no new record does it: soon while it
+# reads, at leisure once it seems to have stopped.
+_RETRY_S_MIN: Final = 0.02
+_RETRY_S_MAX: Final = 1.0
 
 
 class Events:
@@ -26,6 +27,7 @@ class Events:
         self._recent: deque[Connection] = deque(maxlen=recent_max)
         self._sink = Sink(fd, _BACKLOG_BYTES_MAX) if self._format else None
         self._retry: asyncio.TimerHandle | None = None
+        self._retry_s = _RETRY_S_MIN
         self._longest_s = 0.0
 
     @property
@@ -71,12 +73,13 @@ class Events:
 
     def _arm_retry(self) -> None:
         if self._retry is None and self._sink and self._sink.has_backlog:
-            self._retry = asyncio.get_running_loop().call_later(_RETRY_S, self._on_retry)
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._on_retry)
 
     def _on_retry(self) -> None:
         self._retry = None
         if self._sink:
-            self._sink.flush()
+            has_read = self._sink.flush()
+            self._retry_s = _RETRY_S_MIN if has_read else min(2 * self._retry_s, _RETRY_S_MAX)
             self._arm_retry()
 
 
@@ -105,7 +108,10 @@ def describe(connection: Connection) -> dict[str, object]:
 
 
 def _address(pair: tuple[str, int]) -> str | None:
-    return str(Address(*pair)) if pair[0] else None
+    host, port = pair
+    if not host:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _json(connection: Connection) -> str:

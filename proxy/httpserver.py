@@ -8,6 +8,8 @@ keep the kubelet out.
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -24,6 +26,7 @@ REQUEST_S_MAX: Final = 10.0
 # connection. It also bounds a reader who does not take the response.
 IDLE_S_MAX: Final = 75.0
 
+_LINGER_NONE: Final = struct.pack("ii", 1, 0)
 _JSON: Final = "application/json"
 
 
@@ -178,8 +181,10 @@ class _Connection(asyncio.Protocol):
     # ---- one request after the other -----------------------------------------------------------
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Cut the connection with RST: the kernel too forgets what the peer did not take."""
         if self._transport:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
             self._transport.abort()
 
     def _read(self) -> None:

@@ -6,8 +6,10 @@ An event's name is a constant, so that logs can be searched and counted; what va
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from proxy.sink import Sink
@@ -76,10 +78,19 @@ class Log:
 def timestamp(unix_us: int) -> str:
     """Return a wall clock in microseconds as RFC 3339 in UTC."""
     seconds, fraction_us = divmod(unix_us, 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_us:06d}Z"
+    return f"{_moment(seconds)}.{fraction_us:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _moment(unix_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
 _encode: Final = json.JSONEncoder(check_circular=False, separators=(",", ":"), default=str).encode
+
+
+# Printable ASCII without blank, quote and equals sign.
+_BARE: Final = re.compile(r"[!#-<>-~]+")
 
 
 def json_line(record: Mapping[str, object]) -> str:
@@ -92,6 +103,6 @@ def text_value(value: object) -> str:
 
     What peers chose (an SNI, for one) cannot forge a field, a line or a terminal's control code.
     """
-    if isinstance(value, str) and value and value.isascii() and value.isprintable():
-        return value if not any(mark in value for mark in ' "=') else json.dumps(value)
-    return json.dumps(value, default=str)
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return value
+    return _encode(value)

@@ -45,16 +45,18 @@ class Sink:
         self._backlog += lines
         self.flush()
 
-    def flush(self) -> None:
-        """Write as much of the queue as the reader takes without blocking us."""
+    def flush(self) -> bool:
+        """Write what the reader takes without blocking us; whether that was anything."""
+        waiting_bytes = len(self._backlog)
         try:
             while self._backlog and self._is_writable():
                 written = os.write(self._fd, self._backlog[:_CHUNK_BYTES])
                 del self._backlog[:written]
         except BlockingIOError:
-            return  # somebody else made the descriptor non-blocking
+            pass  # somebody else made the descriptor non-blocking
         except OSError:
             self._give_up()
+        return len(self._backlog) < waiting_bytes
 
     def _is_writable(self) -> bool:
         ready = self._poll.poll(0)

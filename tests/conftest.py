@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from proxy._fastpath import ABI
-from tests.support import probes
+from tests.probes import build
 from tests.support.rig import Pair, Rig, Route
 from tests.support.sockets import LOOPBACK
 
@@ -64,6 +64,6 @@ def pair(route_of_each_family: Route) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def probe() -> ModuleType:
     """Parts of the data plane with a Python handle, compiled with every check there is."""
-    return probes.build(tmp_path_factory.mktemp("probe"))
+    return build.loaded("probe")

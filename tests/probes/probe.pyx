@@ -2,20 +2,39 @@
 """Parts of proxy/fast with a Python handle: test-only, built on demand, never shipped.
 
 The same .pxd files as in the proxy, compiled with assertions and with undefined behaviour trapped.
+Memory calls go through faults.c, so that a test can let the n-th one fail.
 """
-from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+
+from proxy.fast.addr cimport (
+    addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard, addr_to_sockaddr,
+)
+from proxy.fast.buf cimport buf_append, buf_give, buf_pool_free, buf_room, buf_take
 from proxy.fast.detect cimport (
     DETECT_DONE, detect_feed, detect_finish, detect_upstream_first,
 )
-from proxy.fast.slab cimport slab_find, slab_free, slab_at, slab_give, slab_init, slab_take
+from proxy.fast.limits cimport BUF_BYTES, BUFS_FREE_MAX, PIPES_FREE_MAX, PIPES_MAX
+from proxy.fast.pipes cimport pipe_give, pipe_pool_free, pipe_take
+from proxy.fast.platform cimport sockaddr_storage, socklen_t
+from proxy.fast.ring cimport (
+    ring_free, ring_init, ring_peek, ring_post, ring_reserve, ring_take,
+)
+from proxy.fast.slab cimport (
+    slab_at, slab_find, slab_free, slab_give, slab_init, slab_slot_count, slab_take,
+)
+from proxy.fast.stats cimport bucket_us, count_many, observe, uncount
 from proxy.fast.timer cimport (
     timer_advance, timer_arm, timer_cancel, timer_is_armed, timer_next_due, timer_wait_ms,
     wheel_init,
 )
-from proxy.fast.types cimport detect_t, slab_head_t, slab_t, sni_t, timer_node_t, wheel_t
+from proxy.fast.types cimport (
+    HISTOGRAM_BUCKETS,
+    addr_t, buf_pool_t, buf_t, detect_t, pipe_pool_t, pipe_t, ring_t, slab_head_t, slab_t, sni_t,
+    timer_node_t, wheel_t,
+)
 
 cdef extern from "<sys/mman.h>" nogil:
     enum: PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS
@@ -31,30 +50,33 @@ cdef enum:
     ROOM_BYTES = 65536
 
 
+# ---- detection --------------------------------------------------------------------------------
+
 cdef class Guarded:
-    """Memory that ends where reading ends the process: what lies behind it may not be touched."""
+    """Memory between two pages where reading ends the process: nothing around it may be touched."""
 
     cdef char* start
 
     def __cinit__(self):
         cdef void* start = mmap(
-            NULL, ROOM_BYTES + PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-            -1, 0)
+            NULL, ROOM_BYTES + 2 * PAGE_BYTES, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         if start == MAP_FAILED:
             raise MemoryError
-        self.start = <char*>start
-        if mprotect(self.start + ROOM_BYTES, PAGE_BYTES, PROT_NONE) < 0:
+        self.start = <char*>start + PAGE_BYTES
+        if (mprotect(start, PAGE_BYTES, PROT_NONE) < 0
+                or mprotect(self.start + ROOM_BYTES, PAGE_BYTES, PROT_NONE) < 0):
             raise MemoryError
 
     def __dealloc__(self):
         if self.start != NULL:
-            munmap(self.start, ROOM_BYTES + PAGE_BYTES)
+            munmap(self.start - PAGE_BYTES, ROOM_BYTES + 2 * PAGE_BYTES)
 
-    # `text` with its last byte right before the guard.
-    cdef const uint8_t* place(self, bytes text) except NULL:
+    # `text` with its last byte right before the upper guard, or its first right behind the lower.
+    cdef const uint8_t* place(self, bytes text, bint is_low) except NULL:
         if len(text) > ROOM_BYTES:
             raise ValueError("too long for the guarded room")
-        cdef char* at = self.start + ROOM_BYTES - <size_t>len(text)
+        cdef char* at = self.start if is_low else self.start + ROOM_BYTES - <size_t>len(text)
         memcpy(at, <const char*>text, len(text))
         return <const uint8_t*>at
 
@@ -63,16 +85,24 @@ cdef Guarded _guarded = Guarded()
 
 
 cdef class Look:
-    """detect_t: a look at the first bytes of a connection."""
+    """detect_t: a look at the first bytes of a connection.
+
+    `is_low`: the bytes lie behind the lower guard page instead of before the upper one.
+    `keeps_name`: there is a place for the server name; in the proxy there may be none.
+    """
 
     cdef detect_t detect
     cdef sni_t sni_
     cdef uint32_t bytes_max
+    cdef bint is_low
+    cdef bint keeps_name
 
-    def __init__(self, bytes_max=1024):
+    def __init__(self, bytes_max=1024, *, is_low=False, keeps_name=True):
         memset(&self.detect, 0, sizeof(detect_t))
         memset(&self.sni_, 0, sizeof(sni_t))
         self.bytes_max = bytes_max
+        self.is_low = is_low
+        self.keeps_name = keeps_name
 
     @property
     def protocol(self):
@@ -82,13 +112,20 @@ cdef class Look:
 
     @property
     def sni(self):
-        return (<const char*>self.sni_.name)[:self.sni_.length]
+        """The server name as a record of the connection would carry it."""
+        if self.sni_.length > sizeof(self.sni_.name):
+            raise AssertionError("a length beyond the name")
+        return (<const char*>self.sni_.name)[:<uint8_t>self.sni_.length]
 
     def feed(self, bytes text):
         """Look at more bytes, unless there is a verdict already. Returns the protocol so far."""
+        cdef bint is_decided
         if self.detect.state != DETECT_DONE:
-            detect_feed(
-                &self.detect, _guarded.place(text), <uint32_t>len(text), self.bytes_max, &self.sni_)
+            is_decided = detect_feed(
+                &self.detect, _guarded.place(text, self.is_low), <uint32_t>len(text),
+                self.bytes_max, &self.sni_ if self.keeps_name else NULL)
+            if is_decided != (self.detect.state == DETECT_DONE):
+                raise AssertionError("detect_feed() and detect_t disagree")
         return self.protocol
 
     def finish(self):
@@ -96,9 +133,18 @@ cdef class Look:
         return self.protocol
 
     def upstream_first(self, bytes text):
-        detect_upstream_first(&self.detect, _guarded.place(text), <uint32_t>len(text))
+        detect_upstream_first(
+            &self.detect, _guarded.place(text, self.is_low), <uint32_t>len(text))
         return self.protocol
 
+
+def overread(bytes text):
+    """A planted bug: reads the byte behind `text`, as a parser with a wrong bound would."""
+    cdef const volatile uint8_t* at = _guarded.place(text, False)
+    return at[<size_t>len(text)]
+
+
+# ---- timers -----------------------------------------------------------------------------------
 
 cdef struct numbered_t:
     timer_node_t node
@@ -115,7 +161,7 @@ cdef class Wheel:
     def __cinit__(self, count, now_ms):
         cdef int i
         self.count = count
-        self.timers = <numbered_t*>calloc(count, sizeof(numbered_t))
+        self.timers = <numbered_t*>PyMem_Calloc(count, sizeof(numbered_t))
         if self.timers == NULL:
             raise MemoryError
         wheel_init(&self.wheel, now_ms)
@@ -124,7 +170,7 @@ cdef class Wheel:
             self.timers[i].node.owner = &self.timers[i]
 
     def __dealloc__(self):
-        free(self.timers)
+        PyMem_Free(self.timers)
 
     def arm(self, int number, at_ms):
         timer_arm(&self.wheel, &self.timers[number].node, at_ms)
@@ -137,18 +183,26 @@ cdef class Wheel:
 
     def advance(self, now_ms):
         """Return the numbers of the timers that fired, in order."""
-        cdef timer_node_t* node
-        fired = []
         timer_advance(&self.wheel, now_ms)
-        while True:
-            node = timer_next_due(&self.wheel)
-            if node == NULL:
-                return fired
-            fired.append((<numbered_t*>node.owner).number)
+        return list(iter(self.next_due, None))
+
+    def gather(self, now_ms):
+        """Only the first half of advance(): what expired waits for next_due()."""
+        timer_advance(&self.wheel, now_ms)
+
+    def next_due(self):
+        cdef timer_node_t* node = timer_next_due(&self.wheel)
+        return None if node == NULL else (<numbered_t*>node.owner).number
+
+    @property
+    def armed_count(self):
+        return self.wheel.armed_count
 
     def wait_ms(self, now_ms):
         return timer_wait_ms(&self.wheel, now_ms)
 
+
+# ---- memory -----------------------------------------------------------------------------------
 
 cdef struct item_t:
     slab_head_t head
@@ -166,7 +220,7 @@ cdef class Slab:
     def __dealloc__(self):
         # Items that a test kept are given back: slab_free() insists.
         cdef uint32_t slot
-        for slot in range(self.slab.chunk_count * 64):
+        for slot in range(slab_slot_count(&self.slab)):
             if slab_at(&self.slab, slot).is_live:
                 slab_give(&self.slab, slab_at(&self.slab, slot))
         slab_free(&self.slab)
@@ -192,3 +246,206 @@ cdef class Slab:
     @property
     def live_count(self):
         return self.slab.live_count
+
+    @property
+    def slot_count(self):
+        return slab_slot_count(&self.slab)
+
+    def address(self, uint32_t slot):
+        return <size_t>slab_at(&self.slab, slot)
+
+
+cdef class Bufs:
+    """buf_pool_t, and the buffers lent from it by number."""
+
+    cdef buf_pool_t pool
+    cdef buf_t* lent[256]
+
+    SIZE = BUF_BYTES
+    FREE_MAX = BUFS_FREE_MAX
+
+    def __dealloc__(self):
+        for number in range(256):
+            if self.lent[number] != NULL:
+                self.give(number)
+        buf_pool_free(&self.pool)
+
+    def take(self, uint8_t number):
+        """Lend a buffer; False without memory."""
+        self.lent[number] = buf_take(&self.pool)
+        return self.lent[number] != NULL
+
+    def give(self, uint8_t number):
+        buf_give(&self.pool, self.lent[number])
+        self.lent[number] = NULL
+
+    def append(self, uint8_t number, bytes text):
+        buf_append(self.lent[number], text, <uint32_t>len(text))
+
+    def held(self, uint8_t number):
+        return self.lent[number].bytes[self.lent[number].start:self.lent[number].end]
+
+    def room(self, uint8_t number):
+        return buf_room(self.lent[number])
+
+    @property
+    def counts(self):
+        """(free, live)."""
+        return (self.pool.free_count, self.pool.live_count)
+
+
+cdef class Pipes:
+    """pipe_pool_t, and the pipes lent from it by number."""
+
+    cdef pipe_pool_t pool
+    cdef pipe_t* lent[256]
+
+    MAX = PIPES_MAX
+    FREE_MAX = PIPES_FREE_MAX
+
+    def __dealloc__(self):
+        for number in range(256):
+            if self.lent[number] != NULL:
+                self.give(number)
+        pipe_pool_free(&self.pool)
+
+    def take(self, uint8_t number):
+        """Lend a pipe; False when there are too many, or no descriptor, or no memory."""
+        self.lent[number] = pipe_take(&self.pool)
+        return self.lent[number] != NULL
+
+    def give(self, uint8_t number, *, uint32_t held_bytes=0):
+        self.lent[number].held_bytes = held_bytes
+        pipe_give(&self.pool, self.lent[number])
+        self.lent[number] = NULL
+
+    def ends(self, uint8_t number):
+        return (self.lent[number].read_fd, self.lent[number].write_fd)
+
+    @property
+    def counts(self):
+        """(free, live, open)."""
+        return (self.pool.free_count, self.pool.live_count, self.pool.open_count)
+
+
+cdef class Ring:
+    """ring_t of integers, both of its ends on one thread."""
+
+    cdef ring_t ring
+
+    def __cinit__(self, item_count):
+        if not ring_init(&self.ring, sizeof(uint64_t), item_count):
+            raise MemoryError
+
+    def __dealloc__(self):
+        ring_free(&self.ring)
+
+    def post(self, number):
+        """Post; False when the ring refuses."""
+        cdef uint64_t* place = <uint64_t*>ring_reserve(&self.ring)
+        if place == NULL:
+            return False
+        place[0] = number
+        ring_post(&self.ring)
+        return True
+
+    def peek(self):
+        """The oldest number, or None."""
+        cdef const uint64_t* place = <const uint64_t*>ring_peek(&self.ring)
+        return None if place == NULL else place[0]
+
+    def take(self):
+        number = self.peek()
+        if number is not None:
+            ring_take(&self.ring)
+        return number
+
+
+# ---- numbers ----------------------------------------------------------------------------------
+
+BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
+
+
+def observed(values_us):
+    """Return (buckets, sum) of a histogram that saw these values."""
+    cdef uint64_t buckets[HISTOGRAM_BUCKETS]
+    cdef uint64_t sum_us = 0
+    memset(buckets, 0, sizeof(buckets))
+    for value_us in values_us:
+        observe(buckets, &sum_us, value_us)
+    return ([buckets[i] for i in range(HISTOGRAM_BUCKETS)], sum_us)
+
+
+def gauged(ups, downs):
+    """A gauge after so many up and so many down."""
+    cdef uint64_t gauge = 0
+    count_many(&gauge, ups)
+    for _ in range(downs):
+        uncount(&gauge)
+    return gauge
+
+
+cdef class Addr:
+    """addr_t, made from the bytes of a sockaddr."""
+
+    cdef addr_t addr
+
+    def __init__(self, bytes raw):
+        cdef sockaddr_storage storage
+        if len(raw) > sizeof(storage):
+            raise ValueError("too long for a sockaddr")
+        memset(&storage, 0xee, sizeof(storage))
+        memcpy(&storage, <const char*>raw, len(raw))
+        memset(&self.addr, 0xee, sizeof(addr_t))
+        addr_from_sockaddr(&self.addr, &storage)
+
+    @property
+    def fields(self):
+        """(family, the 16 bytes, port, scope)."""
+        return (self.addr.family, bytes(self.addr.ip[:16]), self.addr.port, self.addr.scope)
+
+    def raw(self):
+        """The bytes of the sockaddr that it is turned into."""
+        cdef sockaddr_storage storage
+        memset(&storage, 0xee, sizeof(storage))
+        cdef socklen_t length = addr_to_sockaddr(&self.addr, &storage)
+        return (<const char*>&storage)[:length]
+
+    @property
+    def is_loopback(self):
+        return bool(addr_is_loopback(&self.addr))
+
+    @property
+    def is_wildcard(self):
+        return bool(addr_is_wildcard(&self.addr))
+
+    def is_same_ip(self, Addr other):
+        return bool(addr_is_same_ip(&self.addr, &other.addr))
+
+
+# ---- faults -----------------------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    void faults_arm(const char *name, long n, int error);
+    int faults_disarm(void);
+    long faults_held(void);
+    """
+    void faults_arm(const char* name, long n, int error)
+    int faults_disarm()
+    long faults_held()
+
+
+def arm(name, n):
+    """Let the n-th memory call of that name from now on fail."""
+    faults_arm(name.encode(), n, 12)
+
+
+def disarm():
+    """Return whether the call has failed."""
+    return bool(faults_disarm())
+
+
+def held_memory():
+    """Allocations that were not freed."""
+    return faults_held()

@@ -1,0 +1,83 @@
+"""The last act: a sidecar is told to end while a download is under way."""
+
+import time
+from typing import Final
+
+from deploy.demo.acts import expect
+from deploy.demo.apps import SLOW_BYTES
+from deploy.demo.downstreams import Body, Download
+from deploy.demo.pods import IPV4
+from deploy.demo.programs import attempt, eventually
+from deploy.demo.stage import Stage
+from deploy.demo.story import Story, human_bytes
+
+_UNDER_WAY_BYTES: Final = 1 << 20
+_NOT_READY: Final = 503
+
+
+class _Clock:
+    """Tells what happens, with the time since the signal."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._start = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        self._story.line(f"+{time.monotonic() - self._start:.2f} s  {text}")
+
+
+def drain(stage: Stage) -> None:
+    """SIGTERM: what is open is finished, nothing new comes in, then it exits with 0."""
+    stage.story.step(
+        "A graceful drain",
+        "stock's sidecar gets SIGTERM in the middle of a download, as in a rolling update.",
+    )
+    route = stage.web[IPV4]
+    download = Download(stage.shop.pod, route.dialled, "/slow")
+    try:
+        download.read(_UNDER_WAY_BYTES)
+        _drain_during(stage, download)
+    finally:
+        download.stop()
+
+
+def _drain_during(stage: Stage, download: Download) -> None:
+    clock = _Clock(stage.story)
+    so_far = f"{human_bytes(download.size_bytes)} of {human_bytes(SLOW_BYTES)}"
+    stage.stock.program.terminate()
+    clock.tell(f"SIGTERM to {stage.stock.name}; the download has {so_far}")
+    eventually("/ready to answer 503", lambda: stage.stock.readiness() == _NOT_READY)
+    clock.tell("GET /ready answers 503: Kubernetes sends no new traffic to this pod")
+    clock.tell(f"a new connection is refused; {_refusal(stage)}")
+    body = download.finish(SLOW_BYTES)
+    clock.tell(f"the download is complete: {human_bytes(body.size_bytes)}, and was never cut")
+    code = stage.stock.program.wait_exit()
+    clock.tell(f"{stage.stock.name} has exited with code {code}")
+    _check(stage, body, code)
+
+
+def _refusal(stage: Stage) -> str:
+    """Dial until refused; return what shop's sidecar calls it. A few may slip in before."""
+    url = f"http://{stage.web[IPV4].dialled}/hello"
+    words = stage.shop.pod.as_app("curl", "--silent", "--show-error", "--output", "/dev/null", url)
+
+    def refused() -> str:
+        done = attempt(words)
+        return done.stderr.strip() if done.returncode else ""
+
+    said = eventually("a new connection to be refused", refused)
+    record = stage.shop.next_record()
+    while record.reason != "connect_refused":
+        record = stage.shop.next_record()
+    return f"{stage.shop.name} logs {record.reason}, and {said}"
+
+
+def _check(stage: Stage, body: Body, code: int) -> None:
+    expect(
+        holds=body.sha256 == stage.apps.sha256["/slow"],
+        claim="the download is whole",
+        seen=body.sha256,
+    )
+    expect(holds=code == 0, claim=f"{stage.stock.name} exits with 0", seen=code)
+    stage.stock.check_drained_well()
+    stage.story.proved("not one byte was lost, nothing new came in, and nothing was left behind.")
