@@ -27,14 +27,16 @@ from proxy.fast.platform cimport (
     pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
 )
 from proxy.fast.reasons cimport (
-    DIRECTION_COUNT, EVENT_COUNT, FP_OK, PROTOCOL_COUNT, REASON_COUNT, SPEAKER_COUNT,
+    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, METHOD_COUNT, PROTOCOL_COUNT, REASON_COUNT,
+    SPEAKER_COUNT, STATUS_COUNT, STATUS_FIRST,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS,
-    addr_t, command_t, dump_t, record_t, snapshot_t, stats_t, worker_t,
+    addr_t, command_t, dump_t, record_t, request_log_t, request_record_t, snapshot_t, stats_t,
+    worker_t,
 )
 from proxy.fast.worker cimport (
     worker_free, worker_init, worker_main, worker_tick, worker_wake,
@@ -50,16 +52,23 @@ REASONS = (
     "connect_refused", "connect_timeout", "connect_unreachable", "connect_failed",
     "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
     "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
+    "flush_timeout",
 )
+METHODS = (
+    "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
+)
+FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR")
 EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
-    "splice_no_pipe", "stale", "wake_failed",
+    "splice_no_pipe", "stale", "wake_failed", "retried",
 )
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
 ABI = "debug" if FP_IS_DEBUG else "release"
 
-if (len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS)) != (
-    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT,
+if (
+    len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS), len(METHODS), len(FLAGS),
+) != (
+    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT, FLAG_COUNT,
 ):
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
@@ -69,6 +78,15 @@ Connection = namedtuple("Connection", (
     "connect_us", "duration_us", "spliced",
 ))
 Connection.__doc__ = "One connection as a worker saw it: see _fastpath.pyi."
+
+
+Request = namedtuple("Request", (
+    "connection_id", "worker", "direction", "method", "target", "host", "user_agent", "request_id",
+    "traceparent", "version", "status", "flag", "attempts", "request_bytes", "response_bytes",
+    "downstream", "upstream", "started_unix_us", "sent_after_us", "first_byte_after_us",
+    "duration_us",
+))
+Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
 
 cdef tuple address_to_python(const addr_t* address):
@@ -109,6 +127,27 @@ cdef object record_to_python(const record_t* record):
     )
 
 
+cdef str text_to_python(const char* text, uint32_t length):
+    return text[:length].decode("latin-1")
+
+
+cdef object request_to_python(const request_record_t* record):
+    cdef const request_log_t* log = &record.log
+    return Request(
+        log.connection_id, record.worker, DIRECTIONS[record.direction],
+        text_to_python(log.method, log.method_bytes),
+        text_to_python(log.target, log.target_bytes),
+        text_to_python(log.host, log.host_bytes),
+        text_to_python(log.agent, log.agent_bytes),
+        text_to_python(log.request_id, log.request_id_bytes),
+        text_to_python(log.trace, log.trace_bytes),
+        "HTTP/1.1" if record.minor else "HTTP/1.0", record.status, FLAGS[record.flag],
+        record.attempt_count, record.request_bytes, record.response_bytes,
+        address_to_python(&log.downstream), address_to_python(&log.upstream), log.started_unix_us,
+        record.sent_after_us, record.first_byte_after_us, record.duration_us,
+    )
+
+
 SETTING_LIMITS = {          # name: lowest and highest value that the data plane can work with
     "connect_inbound_ms": (1, 3_600_000),
     "connect_outbound_ms": (1, 3_600_000),
@@ -121,6 +160,17 @@ SETTING_LIMITS = {          # name: lowest and highest value that the data plane
     "user_timeout_ms": (0, 2_147_483_647),
     "detect_bytes_max": (64, 65_535),
     "splice": (0, 1),
+    "http": (0, 1),
+    "forwarded_inbound": (0, 1),
+    "forwarded_outbound": (0, 1),
+    "forwarded_explicit": (0, 1),
+    "request_ids": (0, 1),
+    "detect_ms": (1, 3_600_000),
+    "head_ms": (1, 3_600_000),
+    "http_idle_ms": (1, 604_800_000),
+    "flush_ms": (1, 3_600_000),
+    "pool_idle_ms": (1, 604_800_000),
+    "pool_connections_max": (1, 1 << 20),
 }
 
 
@@ -156,6 +206,17 @@ cdef class Snapshot:
         self.c.user_timeout_ms = settings["user_timeout_ms"]
         self.c.detect_bytes_max = settings["detect_bytes_max"]
         self.c.splice_enabled = settings["splice"]
+        self.c.http_enabled = settings["http"]
+        self.c.forwarded[0] = settings["forwarded_inbound"]
+        self.c.forwarded[1] = settings["forwarded_outbound"]
+        self.c.forwarded[2] = settings["forwarded_explicit"]
+        self.c.request_ids = settings["request_ids"]
+        self.c.detect_ms = settings["detect_ms"]
+        self.c.head_ms = settings["head_ms"]
+        self.c.http_idle_ms = settings["http_idle_ms"]
+        self.c.flush_ms = settings["flush_ms"]
+        self.c.pool_idle_ms = settings["pool_idle_ms"]
+        self.c.pool_connections_max = settings["pool_connections_max"]
         self._set_targets(targets)
 
     cdef int _set_targets(self, list targets) except -1:
@@ -386,6 +447,22 @@ cdef class Engine:
             self._release_snapshots()
         return result
 
+    def read_requests(self, limit):
+        cdef const request_record_t* record
+        cdef int i
+        cdef list result = []
+        for i in range(self.worker_count):
+            while len(result) < limit:
+                record = <const request_record_t*>ring_peek(&self.workers[i].request_records)
+                if record == NULL:
+                    break
+                result.append(request_to_python(record))
+                ring_take(&self.workers[i].request_records)
+            else:
+                worker_wake(self.workers[i], self.record_fd)     # there may be more: come again
+                break
+        return result
+
     def request_connections(self, limit):
         cdef command_t command
         cdef dump_t* dump
@@ -447,11 +524,13 @@ cdef class Engine:
         cdef worker_t* w
         cdef int i
         cdef uint64_t longest_us = 0
-        connections = buffers = pipes = listeners = 0
+        connections = buffers = pipes = listeners = upstreams = exchanges = 0
         for i in range(self.worker_count):
             w = self.workers[i]
             connections += w.conns.live_count
             buffers += w.bufs.live_count
+            upstreams += w.ups.live_count
+            exchanges += w.exchanges.live_count
             pipes += w.pipes.live_count
             listeners += load_relaxed(&w.live_listeners)
             longest_us = max(longest_us, load_relaxed(&w.stats.longest_tick_us))
@@ -470,10 +549,39 @@ cdef class Engine:
                 <char*>s.duration_bucket - base, sizeof(s.duration_bucket)),
             "duration_sum_us": self._sum(
                 <char*>s.duration_sum_us - base, sizeof(s.duration_sum_us)),
+            "requests": self._sum(<char*>s.requests - base, sizeof(s.requests)),
+            "in_flight": self._sum(<char*>s.in_flight - base, sizeof(s.in_flight)),
+            "request_bucket": self._sum(
+                <char*>s.request_bucket - base, sizeof(s.request_bucket)),
+            "request_sum_us": self._sum(
+                <char*>s.request_sum_us - base, sizeof(s.request_sum_us)),
+            "first_byte_bucket": self._sum(
+                <char*>s.first_byte_bucket - base, sizeof(s.first_byte_bucket)),
+            "first_byte_sum_us": self._sum(
+                <char*>s.first_byte_sum_us - base, sizeof(s.first_byte_sum_us)),
+            "body_bytes": self._sum(<char*>s.body_bytes - base, sizeof(s.body_bytes)),
+            "pool": self._sum(<char*>s.pool_idle - base, sizeof(s.pool_idle) * 4),
             "events": self._sum(<char*>s.events - base, sizeof(s.events)),
-            "live": [connections, buffers, pipes, listeners],
+            "live": [connections, buffers, pipes, listeners, upstreams, exchanges],
             "tick": [self._sum(<char*>&s.ticks - base, sizeof(s.ticks))[0], longest_us],
         }
+
+    # Responses so far: (direction, status, flag, count), only what was counted. Status 0: none came.
+    def responses(self):
+        cdef int d, status, flag, worker
+        cdef uint64_t total
+        cdef list result = []
+        for d in range(DIRECTION_COUNT):
+            for status in range(STATUS_COUNT):
+                for flag in range(FLAG_COUNT):
+                    total = 0
+                    for worker in range(self.worker_count):
+                        total += load_relaxed(
+                            &self.workers[worker].stats.responses[d][status][flag])
+                    if total:
+                        result.append((DIRECTIONS[d], status + STATUS_FIRST if status else 0,
+                                       FLAGS[flag], total))
+        return result
 
     # Stop and join the threads; a worker without a thread gets its last tick here.
     cdef void _join(self) noexcept:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy import values
+from proxy import http_options, values
 from proxy.options import Effective, Group, Option, Reader, help_text
 from proxy.values import Address, Forward, Keepalive
 
@@ -202,6 +202,7 @@ GROUPS: Final = (
             NO_SPLICE,
         ),
     ),
+    http_options.GROUP,
     Group("Drain", (DRAIN_DELAY, DRAIN_DEADLINE)),
     Group("Logs", (LOG_LEVEL, LOG_FORMAT, ACCESS_LOG, RECENT)),
 )
@@ -247,6 +248,7 @@ class Config:
     user_timeout_ms: int
     detect_bytes_max: int
     splice: bool
+    http: http_options.HttpConfig
     drain_delay_ms: int
     drain_deadline_ms: int
     log_level: str
@@ -311,6 +313,7 @@ def _read(reader: Reader) -> Config:
         user_timeout_ms=reader.one(USER_TIMEOUT),
         detect_bytes_max=reader.one(DETECT_BYTES_MAX),
         splice=not reader.one(NO_SPLICE),
+        http=http_options.read_http(reader),
         drain_delay_ms=reader.one(DRAIN_DELAY),
         drain_deadline_ms=reader.one(DRAIN_DEADLINE),
         log_level=reader.one(LOG_LEVEL),

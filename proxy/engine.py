@@ -23,7 +23,14 @@ REASONS: Final = _fastpath.REASONS
 SPEAKERS: Final = _fastpath.SPEAKERS
 EVENTS: Final = _fastpath.EVENTS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
-LIVE_KINDS: Final = ("connections", "buffers", "pipes", "listeners")
+LIVE_KINDS: Final = (
+    "connections",
+    "buffers",
+    "pipes",
+    "listeners",
+    "upstreams",
+    "exchanges",
+)
 
 # Records handled in one turn of the loop: a few milliseconds, then probes and scrapes get theirs.
 _RECORDS_PER_TURN: Final = 256

@@ -22,6 +22,17 @@ SETTINGS: Final = (
     "user_timeout_ms",
     "detect_bytes_max",
     "splice",
+    "http",
+    "forwarded_inbound",
+    "forwarded_outbound",
+    "forwarded_explicit",
+    "request_ids",
+    "detect_ms",
+    "head_ms",
+    "http_idle_ms",
+    "flush_ms",
+    "pool_idle_ms",
+    "pool_connections_max",
 )
 
 # In place of a target's index: the listener sends each connection to its original destination.
@@ -49,6 +60,7 @@ def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
         "user_timeout_ms": config.user_timeout_ms,
         "detect_bytes_max": config.detect_bytes_max,
         "splice": int(config.splice),
+        **config.http.settings(),
     }
     return Draft(settings, [(*listener.target,) for listener in listeners if listener.target])
 

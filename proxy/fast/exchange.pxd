@@ -1,16 +1,18 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L4. The exchange: one request and its response, measured. It knows no codec, no socket, no pool.
+# L5. The exchange: one request and its response, measured. It knows no codec, no socket, no pool.
 #
 # Rule 1: an exchange begins with the first byte of its request head and ends exactly once, in
 #         exchange_end(), which counts it. Everything that can happen between is a flag.
 from libc.stdint cimport uint8_t, uint64_t
 
 from proxy.fast.buf cimport buf_give
-from proxy.fast.reasons cimport FLAG_NONE, STATUS_COUNT, STATUS_FIRST
+from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
+from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_NONE, STATUS_FIRST
+from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.stats cimport count, count_many, observe, uncount
-from proxy.fast.types cimport exchange_t, worker_t
+from proxy.fast.types cimport exchange_t, request_record_t, worker_t
 
 
 # A new exchange, or NULL at the limit or without memory. The caller's connection owns it.
@@ -36,17 +38,46 @@ cdef inline void exchange_answered(
             now_us - x.started_us)
 
 
+# Tell Python of a finished exchange, if it wants to know.
+cdef inline void exchange_post(
+    worker_t* w, uint8_t direction, exchange_t* x, uint64_t duration_us,
+) noexcept nogil:
+    cdef request_record_t* record = <request_record_t*>ring_reserve(&w.request_records)
+    if record == NULL:
+        count(&w.stats.events[EVENT_RECORDS_DROPPED])
+    else:
+        record.log = x.log[0]
+        record.duration_us = duration_us
+        record.sent_after_us = x.sent_us - x.started_us if x.sent_us > x.started_us else 0
+        record.first_byte_after_us = x.first_byte_us - x.started_us if x.first_byte_us else 0
+        record.request_bytes = x.request_body.data_bytes
+        record.response_bytes = x.response_body.data_bytes
+        record.status = x.status
+        record.flag = x.flag
+        record.minor = x.minor
+        record.direction = direction
+        record.attempt_count = x.attempt_count
+        record.worker = <uint8_t>w.index
+        ring_post(&w.request_records)
+        w.must_wake_python = 1
+    slab_give(&w.request_logs, x.log)
+    x.log = NULL
+
+
 # Count it and give it back. `flag` is used when none was set before.
 cdef inline void exchange_end(
     worker_t* w, uint8_t direction, exchange_t* x, uint8_t flag,
 ) noexcept nogil:
+    cdef uint64_t now_us = clock_us(CLOCK_MONOTONIC)
     cdef uint64_t status = x.status - STATUS_FIRST if x.status >= STATUS_FIRST else 0
     if x.flag == FLAG_NONE:
         x.flag = flag
     uncount(&w.stats.in_flight[direction])
     count(&w.stats.responses[direction][status][x.flag])
     observe(w.stats.request_bucket[direction], &w.stats.request_sum_us[direction],
-            w.now_us - x.started_us if w.now_us > x.started_us else 0)
+            now_us - x.started_us)
+    if x.log != NULL:
+        exchange_post(w, direction, x, now_us - x.started_us)
     count_many(&w.stats.body_bytes[direction][0], x.request_body.data_bytes)
     count_many(&w.stats.body_bytes[direction][1], x.response_body.data_bytes)
     if x.replay != NULL:

@@ -10,6 +10,7 @@
 # Rule 4: h1_pump() is the only way in. It goes round until nothing moves any more; whatever fails in
 #         between leaves a mark (broken_side, close_reason) that h1_settle() turns into an answer.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from proxy.fast.body cimport BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS
 from proxy.fast.body cimport body_feed, body_ran, body_run, body_start
@@ -28,10 +29,11 @@ from proxy.fast.http1 cimport (
     h1_scan, h1_scan_trailers, h1_skip_empty_lines,
 )
 from proxy.fast.limits cimport (
-    BODY_JOIN_BYTES_MAX, BUF_BYTES, EXCHANGES_PER_TURN_MAX, FLOW_TURN_BYTES, SPLICE_BYTES_MIN,
+    BODY_JOIN_BYTES_MAX, BUF_BYTES, EXCHANGES_PER_TURN_MAX, FLOW_TURN_BYTES, LOG_AGENT_BYTES_MAX,
+    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX, SPLICE_BYTES_MIN,
 )
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, EAGAIN, EINTR, SHUT_WR, clock_us, errno, recv, shutdown,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINTR, SHUT_WR, clock_us, errno, recv, shutdown,
 )
 from proxy.fast.pool cimport (
     pool_adopt, pool_get, pool_stop_waiting, pool_take_idle, pool_wait, up_release,
@@ -40,7 +42,7 @@ from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
     BODY_CHUNKED, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, EVENT_RETRIED, FLAG_DC, FLAG_DPE, FLAG_NONE,
     FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_UT, FP_AGAIN, FP_DONE, FP_OK,
-    HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
+    HEADER_HOST, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
     METHOD_CONNECT, METHOD_HEAD, METHOD_OTHER, PHASE_CONNECTING, REASON_CONNECT_TIMEOUT,
     REASON_DOWNSTREAM_RESET, REASON_FLUSH_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK, REASON_OPEN,
     REASON_UPSTREAM_RESET,
@@ -49,11 +51,12 @@ from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_hold, relay_splice, relay_write,
 )
 from proxy.fast.reply cimport reply_write
+from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, MODE_LINGER, MODE_RELAY, REQUEST_BODY,
     REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS, RESPONSE_BODY, RESPONSE_DONE, RESPONSE_HEAD, UPSTREAM,
-    body_t, buf_t, conn_t, exchange_t, flow_t, h1_field_t, h1_head_t, pool_t, side_t, up_t, worker_t,
+    body_t, buf_t, conn_t, exchange_t, flow_t, h1_field_t, h1_head_t, pool_t, request_log_t, side_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport upstream_dial
 
@@ -267,6 +270,7 @@ cdef inline uint32_t h1_emit_request(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source,
 ) noexcept nogil:
     cdef const h1_field_t* forwarded = NULL
+    cdef request_log_t* log = c.exchange.log
     cdef char* out = w.out
     cdef uint32_t at
     cdef bint is_forwarding = w.snapshot.forwarded[c.direction]
@@ -288,6 +292,8 @@ cdef inline uint32_t h1_emit_request(
         at = emit_text(out, at, b"x-request-id: ", 14)
         at = emit_hex(out, at, random_next(w.random), 16)
         at = emit_hex(out, at, random_next(w.random), 16)
+        if log != NULL:
+            log.request_id_bytes = h1_keep(log.request_id, LOG_ID_BYTES_MAX, out + at - 32, 32)
         at = emit_text(out, at, b"\r\n", 2)
     if w.snapshot.request_ids and head.first[HEADER_TRACEPARENT] < 0:
         # W3C Trace Context section 3.2; flags 00: we started it, nobody recorded it.
@@ -297,6 +303,8 @@ cdef inline uint32_t h1_emit_request(
         at = emit_text(out, at, b"-", 1)
         at = emit_hex(out, at, random_next(w.random) | 1, 16)
         at = emit_text(out, at, b"-00\r\n", 5)
+        if log != NULL:
+            log.trace_bytes = h1_keep(log.trace, LOG_ID_BYTES_MAX, out + at - 57, 55)
     if head.has_upgrade:
         at = emit_text(out, at, b"connection: upgrade\r\n", 21)
     return emit_text(out, at, b"\r\n", 2)
@@ -346,6 +354,50 @@ cdef inline int64_t h1_forward_request(
     return head.head_bytes + body_bytes
 
 
+# Keep up to `room` bytes of a word; returns how many.
+cdef inline uint16_t h1_keep(
+    char* target, uint32_t room, const char* source, uint32_t length,
+) noexcept nogil:
+    if length > room:
+        length = room
+    memcpy(target, source, length)
+    return <uint16_t>length
+
+
+# Keep the value of a field, if it is there.
+cdef inline uint16_t h1_keep_field(
+    char* target, uint32_t room, const h1_head_t* head, const char* source, int id,
+) noexcept nogil:
+    cdef const h1_field_t* field
+    if head.first[id] < 0:
+        return 0
+    field = &head.fields[head.first[id]]
+    return h1_keep(target, room, source + field.value, field.value_bytes)
+
+
+# What the access log wants of a request. Without memory it does without.
+cdef inline void h1_log_request(
+    worker_t* w, conn_t* c, const h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef request_log_t* log = <request_log_t*>slab_take(&w.request_logs)
+    c.exchange.log = log
+    if log == NULL:
+        return
+    log.connection_id = c.id
+    log.started_unix_us = clock_us(CLOCK_REALTIME)
+    log.downstream = c.downstream
+    log.upstream = c.upstream
+    log.method_bytes = h1_keep(log.method, LOG_METHOD_BYTES_MAX, source, head.method_bytes)
+    log.target_bytes = h1_keep(
+        log.target, LOG_TARGET_BYTES_MAX, source + head.target, head.target_bytes)
+    log.host_bytes = h1_keep_field(log.host, LOG_HOST_BYTES_MAX, head, source, HEADER_HOST)
+    log.agent_bytes = h1_keep_field(
+        log.agent, LOG_AGENT_BYTES_MAX, head, source, HEADER_USER_AGENT)
+    log.request_id_bytes = h1_keep_field(
+        log.request_id, LOG_ID_BYTES_MAX, head, source, HEADER_X_REQUEST_ID)
+    log.trace_bytes = h1_keep_field(log.trace, LOG_ID_BYTES_MAX, head, source, HEADER_TRACEPARENT)
+
+
 # Look at what may be a request head. Returns the bytes used: 0 when it is not whole, or when it
 # waits for an upstream; -1 when it was answered.
 cdef inline int64_t h1_on_request_head(
@@ -388,6 +440,8 @@ cdef inline int64_t h1_on_request_head(
         x.attempt_count = 1
         x.must_close = status != H1_OK or not head.is_persistent
         x.wants_upgrade = status == H1_OK and head.has_upgrade
+        if w.records_enabled and status == H1_OK:
+            h1_log_request(w, c, head, source)
     if status != H1_OK:
         h1_reply(w, c, <uint16_t>status, FLAG_DPE, h1_fault_word(status))
         return -1

@@ -89,3 +89,9 @@ cdef enum:
     # A dial that failed before the downstream said anything: how long we wait for a request, which
     # deserves an answer, before the connection is reset.
     DIAL_FAILED_GRACE_MS = 250
+    # How much of a request the access log keeps: what fits a line that people read.
+    LOG_METHOD_BYTES_MAX = 16
+    LOG_TARGET_BYTES_MAX = 512
+    LOG_HOST_BYTES_MAX = 128
+    LOG_AGENT_BYTES_MAX = 128
+    LOG_ID_BYTES_MAX = 64

@@ -13,7 +13,8 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.limits cimport (
-    BUF_BYTES, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX,
+    BUF_BYTES, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, LOG_AGENT_BYTES_MAX,
+    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX,
     TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
@@ -202,10 +203,44 @@ cdef struct pool_t:             # connections to one endpoint; lives in worker.p
     uint32_t live_count         # idle, working and being dialled
     uint8_t  direction          # inbound dials from another source address
 
+cdef struct request_log_t:      # what the access log wants to know; kept only while it is on
+    slab_head_t head
+    uint64_t connection_id
+    uint64_t started_unix_us
+    addr_t   downstream
+    addr_t   upstream
+    uint16_t method_bytes       # lengths of what was kept; longer words are cut
+    uint16_t target_bytes
+    uint16_t host_bytes
+    uint16_t agent_bytes
+    uint16_t request_id_bytes
+    uint16_t trace_bytes
+    char     method[LOG_METHOD_BYTES_MAX]
+    char     target[LOG_TARGET_BYTES_MAX]
+    char     host[LOG_HOST_BYTES_MAX]
+    char     agent[LOG_AGENT_BYTES_MAX]
+    char     request_id[LOG_ID_BYTES_MAX]
+    char     trace[LOG_ID_BYTES_MAX]        # traceparent
+
+cdef struct request_record_t:   # a finished exchange as Python gets to see it
+    request_log_t log
+    uint64_t duration_us
+    uint64_t sent_after_us      # request head went upstream; 0: it never did
+    uint64_t first_byte_after_us    # of the response; 0: there was none
+    uint64_t request_bytes
+    uint64_t response_bytes
+    uint16_t status
+    uint8_t  flag
+    uint8_t  minor
+    uint8_t  direction
+    uint8_t  attempt_count
+    uint8_t  worker
+
 cdef struct exchange_t:         # one request and its response; knows no codec
     slab_head_t head
     body_t   request_body
     body_t   response_body
+    request_log_t* log          # own; NULL while the access log is off
     buf_t*   replay             # own: the request, while it may be sent again; else NULL
     uint64_t started_us         # monotonic: the first byte of the request
     uint64_t sent_us            # its head went upstream; 0 before
@@ -405,7 +440,8 @@ cdef struct worker_t:
     uint64_t live_listeners
     uint64_t must_stop          # set by Python, once: reset everything, end the thread
     ring_t   commands           # Python to worker
-    ring_t   records            # worker to Python
+    ring_t   records            # worker to Python: connections
+    ring_t   request_records    # worker to Python: requests
     # From here on: the worker's own.
     stats_t  stats
     const snapshot_t* snapshot  # borrow: valid for this tick
@@ -426,6 +462,7 @@ cdef struct worker_t:
     slab_t   ups
     slab_t   pools
     slab_t   exchanges
+    slab_t   request_logs
     pool_t*  buckets[POOL_BUCKETS]
     uint8_t  has_room           # some pool has room for who waits
     up_t*    dead_ups           # closed in this tick, freed at its end

@@ -52,7 +52,8 @@ from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
     TIMER_CONN, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TIMER_LISTENER, UPSTREAM,
-    command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, side_t, slab_head_t, sni_t,
+    command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, request_log_t,
+    request_record_t, side_t, slab_head_t, sni_t,
     snapshot_t, timer_node_t, up_t, worker_t,
 )
 from proxy.fast.pool cimport pool_stop_waiting, up_close
@@ -82,6 +83,7 @@ cdef inline int worker_init(
     slab_init(&w.ups, sizeof(up_t), connections_max * 2)
     slab_init(&w.pools, sizeof(pool_t), POOLS_MAX)
     slab_init(&w.exchanges, sizeof(exchange_t), connections_max)
+    slab_init(&w.request_logs, sizeof(request_log_t), connections_max)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
     w.now_us = clock_us(CLOCK_MONOTONIC)
@@ -94,6 +96,8 @@ cdef inline int worker_init(
     if not ring_init(&w.commands, sizeof(command_t), command_count):
         return FP_DONE
     if not ring_init(&w.records, sizeof(record_t), record_count):
+        return FP_DONE
+    if not ring_init(&w.request_records, sizeof(request_record_t), record_count):
         return FP_DONE
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_COMMANDS, 0, 0)
@@ -109,10 +113,12 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     slab_free(&w.ups)
     slab_free(&w.pools)
     slab_free(&w.exchanges)
+    slab_free(&w.request_logs)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
     ring_free(&w.commands)
     ring_free(&w.records)
+    ring_free(&w.request_records)
     if w.epoll_fd >= 0:
         close(w.epoll_fd)
     if w.command_fd >= 0:
