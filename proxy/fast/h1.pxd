@@ -77,6 +77,7 @@ cdef inline void h1_linger(worker_t* w, conn_t* c) noexcept nogil:
     c.mode = MODE_LINGER
     c.active_ms = w.now_ms
     conn_arm_timer(w, c)
+    h1_pump_linger(w, c)
 
 
 # Throw away what a lingering downstream sends; its FIN, or the timer, ends it.
@@ -633,7 +634,8 @@ cdef inline int64_t h1_on_response_head(
     x.status = head.status
     x.response_state = RESPONSE_BODY
     x.upstream_persists = head.is_persistent
-    if head.body == BODY_UNTIL_CLOSE or x.request_state != REQUEST_DONE:
+    if (head.body == BODY_UNTIL_CLOSE or x.request_state != REQUEST_DONE
+            or (w.draining >> c.direction) & 1):
         x.must_close = 1
     if head.status == 101:
         head.has_upgrade = head.first[HEADER_UPGRADE] >= 0
@@ -888,6 +890,12 @@ cdef inline void h1_resume(worker_t* w, conn_t* c) noexcept nogil:
         c.exchange.request_state = REQUEST_HEAD
         c.is_pending_new = 1
     h1_pump(w, c)
+
+
+# We drain: a connection that asks nothing ends now, the others after their answer.
+cdef inline void h1_drain(worker_t* w, conn_t* c) noexcept nogil:
+    if c.mode == MODE_HTTP and c.exchange == NULL and c.head_us == 0 and c.pending == NULL:
+        h1_end_downstream(w, c)
 
 
 # The timer of an HTTP connection fired, and it is too late.

@@ -451,6 +451,7 @@ cdef struct worker_t:
     int32_t  record_fd          # borrow: eventfd of the engine, wakes Python
     uint32_t connections_max
     uint8_t  records_enabled
+    uint32_t draining           # direction bits: no new connections, no keep-alive
     uint8_t  is_stopping
     uint8_t  must_wake_python   # something was posted in this tick
     uint64_t now_us             # monotonic, of this tick

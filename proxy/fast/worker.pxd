@@ -22,7 +22,7 @@ from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
 from proxy.fast.h1 cimport (
-    h1_dial_failed, h1_on_timeout, h1_pump, h1_pump_linger, h1_resume,
+    h1_dial_failed, h1_drain, h1_on_timeout, h1_pump, h1_pump_linger, h1_resume,
 )
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
 from proxy.fast.limits cimport (
@@ -365,9 +365,15 @@ cdef inline void worker_dump(worker_t* w, dump_t* dump) noexcept nogil:
 
 cdef inline void worker_stop_accepting(worker_t* w, int32_t directions) noexcept nogil:
     cdef uint32_t i
+    cdef conn_t* c
+    w.draining |= <uint32_t>directions
     for i in range(w.listener_count):
         if (directions >> w.listeners[i].direction) & 1:
             listener_drain(w, &w.listeners[i])
+    for i in range(slab_slot_count(&w.conns)):
+        c = <conn_t*>slab_at(&w.conns, i)
+        if c.head.is_live and c.close_reason == REASON_OPEN and (directions >> c.direction) & 1:
+            h1_drain(w, c)
     w.must_wake_python = 1
 
 
