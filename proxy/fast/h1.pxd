@@ -737,7 +737,7 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
 cdef inline void h1_on_upstream_gone(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     if x.response_state == RESPONSE_BODY and x.response_body.kind == BODY_UNTIL_CLOSE and (
-            c.flows[UPSTREAM].has_eof):
+            c.flows[UPSTREAM].has_eof and not c.broken_side):
         x.response_body.state = BODY_COMPLETE
         x.response_state = RESPONSE_DONE
         x.upstream_persists = 0

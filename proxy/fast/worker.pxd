@@ -58,7 +58,7 @@ from proxy.fast.types cimport (
 )
 from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.upstream cimport (
-    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, token_make, upstream_dialled,
+    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make, upstream_dialled,
     upstream_set_options,
 )
 
@@ -91,7 +91,8 @@ cdef inline int worker_init(
     wheel_init(&w.wheel, w.now_ms)
     w.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
     w.command_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if w.epoll_fd < 0 or w.command_fd < 0:
+    w.reserve_fd = -1
+    if w.epoll_fd < 0 or w.command_fd < 0 or not reserve_hold(w):
         return FP_DONE
     if not ring_init(&w.commands, sizeof(command_t), command_count):
         return FP_DONE
@@ -123,6 +124,8 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
         close(w.epoll_fd)
     if w.command_fd >= 0:
         close(w.command_fd)
+    if w.reserve_fd >= 0:
+        close(w.reserve_fd)
 
 
 # Make a thread that waits on an eventfd look up.
@@ -318,6 +321,7 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
     l.timer.owner = l
     if getsockname(l.fd, <sockaddr*>&storage, &length) == 0:
         addr_from_sockaddr(&l.bound, &storage)
+    l.is_fresh = 1
     upstream_set_options(l.fd, w.snapshot)
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
