@@ -10,10 +10,16 @@ DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
 PROTOCOLS: Final[tuple[str, ...]]  # "pending", "http1", "http2", "tls", "opaque", "none"
 SPEAKERS: Final[tuple[str, ...]]  # "none", "downstream", "upstream"
 REASONS: Final[tuple[str, ...]]  # close reasons; index 0 is "open" and never counted as closed
-EVENTS: Final[tuple[str, ...]]  # names of the plain event counters, in the order of stats()["events"]
+EVENTS: Final[
+    tuple[str, ...]
+]  # names of the plain event counters, in the order of stats()["events"]
 PHASES: Final[tuple[str, ...]]  # "connecting", "relaying", "half_open"
-BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of both histograms, microseconds; +Inf follows
-ABI: Final[str]  # build of the extension: "release" or "debug" (debug poisons freed memory, asserts)
+METHODS: Final[tuple[str, ...]]  # classes of request methods; index 0 is "OTHER", for the rest
+FLAGS: Final[tuple[str, ...]]  # Envoy's response flags; index 0 is "-": the upstream's own answer
+BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
+ABI: Final[
+    str
+]  # build of the extension: "release" or "debug" (debug poisons freed memory, asserts)
 
 class Connection(NamedTuple):
     """One connection as a worker saw it: a row of `connections`, or a record of a closed one."""
@@ -36,11 +42,42 @@ class Connection(NamedTuple):
     duration_us: int
     spliced: bool  # bytes went by splice(2) at some time
 
+class Request(NamedTuple):
+    """One finished request as a worker saw it.
+
+    Words of strangers are bytes read as latin-1, cut at LOG_*_BYTES_MAX of fast/limits.pxd; a field
+    that was not there is "". Times are microseconds from the first byte of the request.
+    """
+
+    connection_id: int  # of the downstream's connection
+    worker: int
+    direction: str
+    method: str  # as it came
+    target: str
+    host: str
+    user_agent: str
+    request_id: str  # the downstream's, or the one we started
+    traceparent: str  # likewise
+    version: str  # the downstream's: "HTTP/1.0" or "HTTP/1.1"
+    status: int  # 0: no answer was made
+    flag: str  # in FLAGS
+    attempts: int
+    request_bytes: int  # payload without framing
+    response_bytes: int  # likewise, of the upstream's answer
+    downstream: tuple[str, int]
+    upstream: tuple[str, int]
+    started_unix_us: int
+    sent_after_us: int  # its head went upstream; 0 if never (or within the first microsecond)
+    first_byte_after_us: int  # of the upstream's final response; 0 if there was none
+    duration_us: int
+
 class Snapshot:
     """Immutable configuration that workers read: built once, published, freed after release."""
 
     version: Final[int]
-    def __init__(self, version: int, settings: dict[str, int], targets: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, version: int, settings: dict[str, int], targets: list[tuple[str, int]]
+    ) -> None:
         """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
 
         Raises ValueError naming the offending setting or target.
@@ -54,7 +91,7 @@ class Engine:
 
     record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
     def __init__(self, workers: int, connections_max: int, *, records: int = 1024) -> None:
-        """Allocate workers (1..64) and their rings; no thread runs yet. `records`: ring size, 2^n."""
+        """Allocate workers (1..64) and rings of `records` (2^n) places; no thread runs yet."""
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` current; the engine keeps it alive until every worker has left it."""
     def released_version(self) -> int:
@@ -75,24 +112,40 @@ class Engine:
         """Reset every live connection of the directions in the bit mask, with that reason."""
     def close_connection(self, connection_id: int) -> None:
         """Reset one connection with reason "operator"; unknown ids are ignored."""
-    def record_connections(self, enabled: bool) -> None:  # noqa: FBT001
-        """Switch records of closed connections on or off (off at first)."""
+    def record_connections(self, enabled: bool) -> None:
+        """Switch records of closed connections and finished requests on or off (off at first)."""
     def read_records(self, limit: int) -> list[Connection]:
-        """Take up to `limit` records of closed connections; clears the eventfd when all are taken."""
+        """Take up to `limit` records of closed connections; clears the eventfd if that is all."""
+    def read_requests(self, limit: int) -> list[Request]:
+        """Take up to `limit` records of finished requests.
+
+        Call it after `read_records`: that one clears the eventfd.
+        """
     def request_connections(self, limit: int) -> None:
         """Ask every worker for its live connections; the answer comes with `take_connections`."""
     def take_connections(self) -> list[Connection] | None:
         """Rows of the last request, or None while a worker has not answered yet."""
     def stats(self) -> dict[str, list[int]]:
-        """Counters summed over workers, row-major flat lists:
+        """Counters summed over workers, row-major flat lists.
 
         opened[direction]; open[direction][protocol]; closed[direction][protocol][reason];
         detected[direction][protocol][speaker];
         bytes[direction][4]: downstream read, downstream written, upstream read, upstream written;
         connect_bucket[direction][len(BUCKETS_US) + 1], connect_sum_us[direction];
         duration_bucket[...], duration_sum_us[direction]; events[len(EVENTS)];
-        live: connections, buffers, pipes, listeners (all zero after stop);
+        requests[direction][method]; in_flight[direction];
+        request_bucket[...], request_sum_us[direction]: whole requests;
+        first_byte_bucket[...], first_byte_sum_us[direction]: to the upstream's first byte;
+        body_bytes[direction][2]: of requests, of responses;
+        pool[4][direction]: connections idle, live (idle ones included), requests waiting for one,
+        and how often one was used again;
+        live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
+        """
+    def responses(self) -> list[tuple[str, int, str, int]]:
+        """Finished requests as (direction, status, flag, count), without the zeros.
+
+        Status 0: no answer was made.
         """
     def worker_state(self, worker: int) -> tuple[int, int, int]:
         """(snapshot version in use, live connections, open listeners) of one worker."""

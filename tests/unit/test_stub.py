@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import pytest
 
@@ -92,8 +92,9 @@ def test_a_method_takes_what_the_stub_says(name: str, method: str) -> None:
     assert parameters_of_module(name, method) == parameters_of_stub(methods(name)[method])
 
 
-def test_a_connection_has_the_fields_of_the_stub_in_order() -> None:
-    assert list(_fastpath.Connection._fields) == list(annotated(CLASSES["Connection"].body))
+@pytest.mark.parametrize("record", [_fastpath.Connection, _fastpath.Request])
+def test_a_record_has_the_fields_of_the_stub_in_order(record: type[NamedTuple]) -> None:
+    assert list(record._fields) == list(annotated(CLASSES[record.__name__].body))
 
 
 # --- names and numbers ---------------------------------------------------------------------------
@@ -118,6 +119,16 @@ def enum(prefix: str) -> list[str]:
 )
 def test_the_names_are_those_of_the_enum_in_its_order(prefix: str, names: tuple[str, ...]) -> None:
     assert [*names, "count"] == enum(prefix)
+
+
+def test_the_methods_are_those_of_the_enum_in_its_order() -> None:
+    assert [*(name.lower() for name in _fastpath.METHODS), "count"] == enum("METHOD")
+
+
+def test_the_flags_are_those_of_the_enum_in_its_order_and_the_first_is_a_dash() -> None:
+    none, *flags = _fastpath.FLAGS
+    assert none == "-"
+    assert ["none", *(flag.lower() for flag in flags), "count"] == enum("FLAG")
 
 
 def test_the_names_of_the_phases_are_those_of_the_enum_in_its_order() -> None:
@@ -149,7 +160,15 @@ def test_the_counters_have_the_dimensions_that_the_stub_tells() -> None:
         "connect_sum_us": directions,
         "duration_bucket": directions * buckets,
         "duration_sum_us": directions,
+        "requests": directions * len(_fastpath.METHODS),
+        "in_flight": directions,
+        "request_bucket": directions * buckets,
+        "request_sum_us": directions,
+        "first_byte_bucket": directions * buckets,
+        "first_byte_sum_us": directions,
+        "body_bytes": directions * 2,
+        "pool": 4 * directions,
         "events": len(_fastpath.EVENTS),
-        "live": 4,
+        "live": 6,
         "tick": 2,
     }
