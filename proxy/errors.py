@@ -100,10 +100,10 @@ REASONS: Final = {
         "LR", "still open at --drain-deadline: give it more time, or let the app end it sooner"
     ),
     "operator": Reason("LR", "ended by `remora ctl close`"),
+    "stopped": Reason("LR", "the proxy stopped: forced by a second signal, or by a fault"),
     "flush_timeout": Reason(
         "DC", "the downstream took nothing of its answer for --http-flush-timeout"
     ),
-    "stopped": Reason("LR", "the proxy stopped: forced by a second signal, or by a fault"),
 }
 
 

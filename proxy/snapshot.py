@@ -23,16 +23,16 @@ SETTINGS: Final = (
     "detect_bytes_max",
     "splice",
     "http",
-    "forwarded_inbound",
-    "forwarded_outbound",
-    "forwarded_explicit",
-    "request_ids",
     "detect_ms",
     "head_ms",
     "http_idle_ms",
     "flush_ms",
     "pool_idle_ms",
     "pool_connections_max",
+    "forwarded_inbound",
+    "forwarded_outbound",
+    "forwarded_explicit",
+    "request_ids",
 )
 
 # In place of a target's index: the listener sends each connection to its original destination.

@@ -47,6 +47,10 @@ def test_a_draft_has_exactly_the_settings_of_a_snapshot() -> None:
         ("--idle-timeout", "18h", "--half-open-timeout", "1ms", "--connect-timeout", "10m"),
         ("--detect-bytes-max", "64", "--keepalive", "32767s/32767s/127"),
         ("--detect-bytes-max", "16384", "--user-timeout", "1h"),
+        ("--no-http", "--http-forwarded", "off", "--no-http-request-ids"),
+        ("--http-forwarded", "all", "--http-idle-timeout", "18h", "--http-pool-max", "65536"),
+        ("--detect-timeout", "1ms", "--http-header-timeout", "1h", "--http-pool-max", "1"),
+        ("--http-flush-timeout", "1h", "--http-pool-idle-timeout", "18h"),
     ],
 )
 def test_what_the_flags_allow_the_data_plane_takes(flags: tuple[str, ...]) -> None:
