@@ -157,7 +157,8 @@ def _engine(
         engine = Engine(settings.workers, connections_max)
     except (OSError, MemoryError) as fault:
         raise StartError(f"cannot set up the workers: {fault}") from fault
-    engine.on_records = events.handle
+    engine.on_records = events.on_connections
+    engine.on_requests = events.on_requests
     engine.publish(draft(settings, listeners))
     engine.listen(listeners)
     if events.is_wanted:

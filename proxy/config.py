@@ -167,18 +167,20 @@ LOG_FORMAT: Final = Option(
 )
 ACCESS_LOG: Final = Option(
     flag="--access-log",
-    parse=values.choice("off", "json", "text"),
+    parse=values.choice("off", "json", "text", "combined"),
     default="off",
-    metavar="off|json|text",
-    help="one line a closed connection, to stdout",
+    metavar="off|json|text|combined",
+    help="a line for each request and connection that ended, to stdout;\n"
+    "combined is Apache's format, and has requests only",
 )
 RECENT: Final = Option(
     flag="--recent",
     parse=values.integer_between(0, 100_000),
     default="0",
     metavar="N",
-    help="closed connections kept for `remora ctl connections\n"
-    "--closed`; 0 keeps 1,000 if there is an access log",
+    help="closed connections, and requests, kept for `remora ctl\n"
+    "connections --closed` and `remora ctl requests`;\n"
+    "0 keeps 1,000 of each if there is an access log",
 )
 
 RECENT_WITH_ACCESS_LOG: Final = 1_000
@@ -331,6 +333,7 @@ def _contradictions(config: Config, reader: Reader) -> list[str]:
         *_interception_faults(config, reader),
         *_address_faults(config, reader),
         *_drain_faults(config, reader),
+        *_log_faults(config, reader),
     ]
 
 
@@ -388,6 +391,13 @@ def _drain_faults(config: Config, reader: Reader) -> list[str]:
     return [
         f"{reader.blame(DRAIN_DELAY)}: {delay!r} is not below the drain deadline of {deadline!r}"
     ]
+
+
+def _log_faults(config: Config, reader: Reader) -> list[str]:
+    if config.access_log != "combined" or config.http.enabled:
+        return []
+    blame = reader.blame(http_options.NO_HTTP)
+    return [f"{reader.blame(ACCESS_LOG)}: 'combined' has requests only, and {blame} leaves none"]
 
 
 # Kubernetes sets such variables for a Service of the name "remora": they are not ours.

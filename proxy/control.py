@@ -11,11 +11,11 @@ import time
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from proxy import __version__
+from proxy import __version__, describe
 from proxy.engine import Connection, NoAnswerError, Stats
-from proxy.events import describe
 from proxy.httpserver import Handler, Request, RequestError, Response, Routes, json_response
 from proxy.logs import LEVELS
+from proxy.request_totals import flag_counts, request_totals
 from proxy.state import Running
 from proxy.values import is_ip
 
@@ -37,6 +37,7 @@ class Control:
             {
                 ("GET", "/status"): self._status,
                 ("GET", "/connections"): self._connections,
+                ("GET", "/requests"): self._requests,
                 ("GET", "/config"): self._config,
                 ("POST", "/drain"): self._drain,
                 ("POST", "/log-level"): self._log_level,
@@ -55,7 +56,7 @@ class Control:
 
     async def _status(self, _request: Request) -> Response:
         running = self._running
-        stats = running.engine.stats()
+        stats, responses = running.engine.stats(), running.engine.responses()
         return json_response(
             HTTPStatus.OK,
             {
@@ -72,6 +73,9 @@ class Control:
                 "connections_max": running.connections_max,
                 "connections": _totals(stats),
                 "closed": _reasons(stats),
+                "requests": request_totals(stats, responses),
+                "flags": flag_counts(responses),
+                "pools": {direction: pool._asdict() for direction, pool in stats.pools()},
                 "live": stats.live(),
                 "events": dict(stats.events()),
                 "workers": [state._asdict() for state in running.engine.states()],
@@ -81,17 +85,26 @@ class Control:
     async def _connections(self, request: Request) -> Response:
         limit = _limit(request.query.get("limit", str(_LIMIT)))
         if request.query.get("closed", "") == "1":
-            if not self._running.events.recent_max:
-                raise RequestError(
-                    HTTPStatus.CONFLICT,
-                    "closed connections are not kept: start the proxy with --recent N or with"
-                    " --access-log",
-                )
+            self._need_recent("closed connections")
             rows = self._running.events.recent(limit + 1)
         else:
             rows = await self._open_connections(limit + 1)
-        shown = [describe(row) for row in rows[:limit]]
+        shown = [describe.connection(row) for row in rows[:limit]]
         return json_response(HTTPStatus.OK, {"connections": shown, "truncated": len(rows) > limit})
+
+    async def _requests(self, request: Request) -> Response:
+        limit = _limit(request.query.get("limit", str(_LIMIT)))
+        self._need_recent("requests")
+        rows = self._running.events.recent_requests(limit + 1)
+        shown = [describe.request(row) for row in rows[:limit]]
+        return json_response(HTTPStatus.OK, {"requests": shown, "truncated": len(rows) > limit})
+
+    def _need_recent(self, what: str) -> None:
+        if not self._running.events.recent_max:
+            raise RequestError(
+                HTTPStatus.CONFLICT,
+                f"{what} are not kept: start the proxy with --recent N or with --access-log",
+            )
 
     async def _config(self, _request: Request) -> Response:
         settings = self._running.config.effective
@@ -123,7 +136,7 @@ class Control:
             raise RequestError(HTTPStatus.NOT_FOUND, f"no open connection has the id {wanted}")
         self._running.engine.close_connection(wanted)
         self._running.log.info("connection_closed_by_operator", id=wanted)
-        return json_response(HTTPStatus.OK, {"closed": describe(row)})
+        return json_response(HTTPStatus.OK, {"closed": describe.connection(row)})
 
     async def _open_connections(self, limit: int) -> list[Connection]:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy import ctl_text, values
+from proxy import ctl_http, ctl_text, values
 from proxy.ctl_call import RefusedError, UnavailableError, call
 from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
 from proxy.options import Group, Option, Reader, help_text
@@ -18,6 +18,7 @@ usage: remora ctl COMMAND [flags]
 
   status             what the proxy is, what it listens on, what it has done
   connections        open connections; --closed: those that ended last
+  requests           HTTP requests that ended last
   close ID           reset one connection
   drain              take no new inbound connection, finish the others; the process stays
   log-level [LEVEL]  show or set: debug, info, warning, error"""
@@ -26,6 +27,7 @@ EPILOGUE: Final = """\
 Examples:
   kubectl exec POD -c remora -- remora ctl status
   remora ctl connections --closed --limit 20
+  remora ctl requests --limit 20
   remora ctl drain --wait
 
 Exit codes: 0 done; 1 the proxy said no; 64 bad words here; 69 no proxy found."""
@@ -55,7 +57,7 @@ LIMIT: Final = Option(
     parse=values.integer_between(1, 100_000),
     default="1000",
     metavar="N",
-    help="connections: how many",
+    help="connections and requests: how many",
 )
 WAIT: Final = Option(
     flag="--wait", parse=values.switch, default="false", help="drain: return when it is finished"
@@ -146,6 +148,10 @@ def _connections(asked: Asked) -> dict[str, Any]:
     return call(asked.place, f"/connections?limit={asked.limit}{closed}")
 
 
+def _requests(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, f"/requests?limit={asked.limit}")
+
+
 def _close(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/close", {"id": int(asked.word)})
 
@@ -165,6 +171,7 @@ _COMMANDS: Final = {
     "connections": Command(
         _connections, lambda asked, answer: ctl_text.connections(answer, closed=asked.closed)
     ),
+    "requests": Command(_requests, lambda _, answer: ctl_http.requests(answer)),
     "close": Command(
         _close, lambda asked, _: f"connection {asked.word} is reset", "ID", is_word_needed=True
     ),

@@ -10,11 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from proxy import _fastpath
-from proxy._fastpath import Connection
+from proxy._fastpath import Connection, Request
 from proxy.listeners import Listener
 from proxy.snapshot import Draft, target_indexes
 
-__all__ = ["Connection", "Engine", "NoAnswerError", "Stats", "WorkerState"]
+__all__ = [
+    "Connection",
+    "Engine",
+    "NoAnswerError",
+    "Pool",
+    "Request",
+    "Responses",
+    "Stats",
+    "WorkerState",
+]
 
 ABI: Final = _fastpath.ABI
 DIRECTIONS: Final = _fastpath.DIRECTIONS
@@ -22,6 +31,8 @@ PROTOCOLS: Final = _fastpath.PROTOCOLS
 REASONS: Final = _fastpath.REASONS
 SPEAKERS: Final = _fastpath.SPEAKERS
 EVENTS: Final = _fastpath.EVENTS
+METHODS: Final = _fastpath.METHODS
+FLAGS: Final = _fastpath.FLAGS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
 LIVE_KINDS: Final = (
     "connections",
@@ -32,7 +43,8 @@ LIVE_KINDS: Final = (
     "exchanges",
 )
 
-# Records handled in one turn of the loop: a few milliseconds, then probes and scrapes get theirs.
+# Records of each kind handled in one turn of the loop: a few milliseconds, then probes and
+# scrapes get theirs.
 _RECORDS_PER_TURN: Final = 256
 # Workers answer within a tick. One that has not by now is stuck or starved of CPU.
 _ANSWER_S_MAX: Final = 2.0
@@ -53,6 +65,24 @@ class WorkerState(NamedTuple):
     snapshot_version: int
     connections: int
     listeners: int
+
+
+class Responses(NamedTuple):
+    """How often requests of a direction ended in this way. Status 0: no answer was made."""
+
+    direction: str
+    status: int
+    flag: str
+    total: int
+
+
+class Pool(NamedTuple):
+    """Connections to upstreams that are kept for the next request, all endpoints together."""
+
+    idle: int
+    busy: int  # working on a request, or being dialled
+    waiting: int  # requests in the queues of full pools
+    reused: int  # how often an idle connection got a request, so far
 
 
 class Stats:
@@ -87,10 +117,33 @@ class Stats:
     def histogram(self, name: str) -> Iterator[tuple[str, list[int], int]]:
         """Yield, by direction, bucket counts (not cumulative) and sum in microseconds.
 
-        `name`: "connect" or "duration".
+        `name`: "connect", "duration" (of connections), "request" or "first_byte".
         """
         rows = _rows(self._raw[f"{name}_bucket"], len(BUCKETS_US) + 1)
         return zip(DIRECTIONS, rows, self._raw[f"{name}_sum_us"], strict=True)
+
+    def requests(self) -> Iterator[tuple[str, str, int]]:
+        """Yield requests begun, by direction and class of method."""
+        counts = iter(self._raw["requests"])
+        return ((d, m, next(counts)) for d in DIRECTIONS for m in METHODS)
+
+    def in_flight(self) -> Iterator[tuple[str, int]]:
+        """Yield requests begun and not ended, by direction."""
+        return zip(DIRECTIONS, self._raw["in_flight"], strict=True)
+
+    def body_bytes(self) -> Iterator[tuple[str, int, int]]:
+        """Yield payload bytes of requests and of responses, by direction; of ended ones only."""
+        rows = _rows(self._raw["body_bytes"], 2)
+        return ((d, up, down) for d, (up, down) in zip(DIRECTIONS, rows, strict=True))
+
+    def pools(self) -> Iterator[tuple[str, Pool]]:
+        """Yield the pools of each direction."""
+        columns = _rows(self._raw["pool"], len(DIRECTIONS))
+        for direction, (idle, live, waiting, reused) in zip(
+            DIRECTIONS, zip(*columns, strict=True), strict=True
+        ):
+            # The two words are not read at once, so a connection may be in one and not the other.
+            yield direction, Pool(idle, max(live - idle, 0), waiting, reused)
 
     def events(self) -> Iterator[tuple[str, int]]:
         """Yield the plain counters by name."""
@@ -121,6 +174,7 @@ class Engine:
     def __init__(self, workers: int, connections_max: int) -> None:
         self.workers = workers
         self.on_records: Callable[[list[Connection]], None] = lambda _: None
+        self.on_requests: Callable[[list[Request]], None] = lambda _: None
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
         self._version = 0
@@ -160,8 +214,8 @@ class Engine:
             self._loop.remove_reader(self._fast.record_fd)
             self._loop = None
         self._fast.stop()
-        while records := self._fast.read_records(_RECORDS_PER_TURN):
-            self.on_records(records)
+        while self._hand_over_records():
+            pass
 
     # ---- commands --------------------------------------------------------------------------
 
@@ -178,7 +232,7 @@ class Engine:
         self._fast.close_connection(connection_id)
 
     def record_connections(self, *, enabled: bool) -> None:
-        """Have closed connections handed to `on_records`, or not."""
+        """Have closed connections handed to `on_records`, finished requests to `on_requests`."""
         self._fast.record_connections(enabled)
 
     # ---- questions -------------------------------------------------------------------------
@@ -195,6 +249,10 @@ class Engine:
         # for the one who reports it.
         self._longest_tick_us = max(self._longest_tick_us, raw["tick"][1])
         return Stats(raw)
+
+    def responses(self) -> list[Responses]:
+        """Read how requests ended, so far; what never happened is left out."""
+        return [Responses(*row) for row in self._fast.responses()]
 
     def take_longest_tick_us(self) -> int:
         """Return the longest tick since this was last asked."""
@@ -239,10 +297,20 @@ class Engine:
             pause_s = min(2 * pause_s, _LOOK_S_MAX)
         return True
 
-    def _on_posted(self) -> None:
+    def _hand_over_records(self) -> bool:
+        """Hand over a turn's worth; whether there was any."""
+        # Connections are read first because that clears the eventfd, and handed over last because
+        # one ends after its requests.
         records = self._fast.read_records(_RECORDS_PER_TURN)
+        requests = self._fast.read_requests(_RECORDS_PER_TURN)
+        if requests:
+            self.on_requests(requests)
         if records:
             self.on_records(records)
+        return bool(records or requests)
+
+    def _on_posted(self) -> None:
+        self._hand_over_records()
         if self._dump is not None and not self._dump.done():
             rows = self._fast.take_connections()
             if rows is not None:

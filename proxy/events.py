@@ -1,15 +1,17 @@
-"""Records of closed connections → the access log on stdout, and a ring for `remora ctl`."""
+"""What ended (connections, requests) → the access log on stdout, and rings for `remora ctl`."""
 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
-from proxy.engine import Connection
-from proxy.errors import explain
-from proxy.logs import json_line, text_value, timestamp
+from proxy.access_log import STYLES
+from proxy.engine import Connection, Request
 from proxy.sink import Sink
+
+T = TypeVar("T", Connection, Request)
 
 _STDOUT: Final = 1
 _BACKLOG_BYTES_MAX: Final = 1024 * 1024
@@ -20,12 +22,17 @@ _RETRY_S_MAX: Final = 1.0
 
 
 class Events:
-    """What happened to connections, for people. Switched off it costs the data plane nothing."""
+    """What happened, for people. Switched off it costs the data plane nothing.
+
+    `style`: "off", or one of access_log.STYLES. `recent_max`: how many connections that ended, and
+    how many requests, are kept.
+    """
 
     def __init__(self, style: str, recent_max: int, fd: int = _STDOUT) -> None:
-        self._format = {"json": _json, "text": _text}.get(style)
+        self._style = STYLES.get(style)
         self._recent: deque[Connection] = deque(maxlen=recent_max)
-        self._sink = Sink(fd, _BACKLOG_BYTES_MAX) if self._format else None
+        self._recent_requests: deque[Request] = deque(maxlen=recent_max)
+        self._sink = Sink(fd, _BACKLOG_BYTES_MAX) if self._style else None
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = _RETRY_S_MIN
         self._longest_s = 0.0
@@ -33,11 +40,11 @@ class Events:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody looks at records."""
-        return self._format is not None or bool(self._recent.maxlen)
+        return self._style is not None or bool(self._recent.maxlen)
 
     @property
     def recent_max(self) -> int:
-        """How many closed connections are kept."""
+        """How many closed connections, and how many requests, are kept."""
         return self._recent.maxlen or 0
 
     @property
@@ -49,19 +56,27 @@ class Events:
         """Return the connections that closed last, latest first."""
         return list(islice(reversed(self._recent), limit))
 
+    def recent_requests(self, limit: int) -> list[Request]:
+        """Return the requests that ended last, latest first."""
+        return list(islice(reversed(self._recent_requests), limit))
+
     def take_longest_s(self) -> float:
         """Return the longest time one batch has held the loop since this was last asked."""
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
 
-    def handle(self, records: list[Connection]) -> None:
+    def on_connections(self, records: list[Connection]) -> None:
         """Take closed connections from the engine."""
         began = time.monotonic()
         self._recent.extend(records)
-        if self._format and self._sink:
-            lines = "".join(map(self._format, records))
-            self._sink.write(lines.encode(), len(records))
-            self._arm_retry()
+        self._write(records, self._style.connection if self._style else None)
+        self._longest_s = max(self._longest_s, time.monotonic() - began)
+
+    def on_requests(self, records: list[Request]) -> None:
+        """Take finished requests from the engine."""
+        began = time.monotonic()
+        self._recent_requests.extend(records)
+        self._write(records, self._style.request if self._style else None)
         self._longest_s = max(self._longest_s, time.monotonic() - began)
 
     def close(self) -> None:
@@ -70,6 +85,11 @@ class Events:
             self._retry.cancel()
         if self._sink:
             self._sink.flush()
+
+    def _write(self, records: list[T], line_of: Callable[[T], str] | None) -> None:
+        if line_of and self._sink:
+            self._sink.write("".join(map(line_of, records)).encode(), len(records))
+            self._arm_retry()
 
     def _arm_retry(self) -> None:
         if self._retry is None and self._sink and self._sink.has_backlog:
@@ -81,48 +101,3 @@ class Events:
             has_read = self._sink.flush()
             self._retry_s = _RETRY_S_MIN if has_read else min(2 * self._retry_s, _RETRY_S_MAX)
             self._arm_retry()
-
-
-def describe(connection: Connection) -> dict[str, object]:
-    """Return a connection as the access log and the operator's socket show it."""
-    return {
-        "id": connection.id,
-        "time": timestamp(connection.opened_unix_us),
-        "direction": connection.direction,
-        "phase": connection.phase,
-        "protocol": connection.protocol,
-        "speaker": connection.speaker,
-        "reason": connection.reason,
-        "flag": explain(connection.reason).flag,
-        "downstream": _address(connection.downstream),
-        "original_dst": _address(connection.original_dst),
-        "upstream": _address(connection.upstream),
-        "sni": connection.sni,
-        "received_bytes": connection.received_bytes,
-        "sent_bytes": connection.sent_bytes,
-        "connect_ms": connection.connect_us / 1000 if connection.connect_us >= 0 else None,
-        "duration_ms": connection.duration_us / 1000,
-        "spliced": connection.spliced,
-        "worker": connection.worker,
-    }
-
-
-def _address(pair: tuple[str, int]) -> str | None:
-    host, port = pair
-    if not host:
-        return None
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _json(connection: Connection) -> str:
-    fields = describe(connection)
-    del fields["phase"]
-    return json_line(fields)
-
-
-def _text(connection: Connection) -> str:
-    fields = describe(connection)
-    moment = fields.pop("time")
-    del fields["phase"]
-    shown = (item for item in fields.items() if item[1] not in {None, ""})
-    return f"{moment} {' '.join(f'{key}={text_value(value)}' for key, value in shown)}\n"

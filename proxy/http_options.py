@@ -45,7 +45,7 @@ POOL_IDLE_TIMEOUT: Final = Option(
     parse=values.duration_between("1ms", "18h"),
     default="4s",
     metavar="TIME",
-    help="an upstream connection without a request; keep it below\nthe application's own keep-alive",
+    help="upstream connections without a request; keep it below the\napplication's own keep-alive",
 )
 POOL_MAX: Final = Option(
     flag="--http-pool-max",

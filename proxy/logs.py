@@ -105,4 +105,6 @@ def text_value(value: object) -> str:
     """
     if isinstance(value, str) and _BARE.fullmatch(value):
         return value
+    if type(value) in {int, float}:  # not bool, whose JSON is another word
+        return repr(value)
     return _encode(value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy import ctl_text
+from proxy import ctl_table, ctl_text
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from proxy import ctl_text
     [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3.0 TiB")],
 )
 def test_sizes_are_in_the_unit_that_fits(count: int, text: str) -> None:
-    assert ctl_text.size(count) == text
+    assert ctl_table.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,15 @@ def test_sizes_are_in_the_unit_that_fits(count: int, text: str) -> None:
     [(0.25, "0.2ms"), (999, "999.0ms"), (1500, "1.5s"), (61_000, "1m01s"), (7_260_000, "2h01m")],
 )
 def test_times_are_in_the_units_that_fit(milliseconds: float, text: str) -> None:
-    assert ctl_text.span(milliseconds) == text
+    assert ctl_table.span(milliseconds) == text
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert ctl_text.table(("A", "B"), [("long", "1"), ("x", "22")]) == "A     B\nlong  1\nx     22"
+    assert ctl_table.table(("A", "B"), [("long", "1"), ("x", "22")]) == "A     B\nlong  1\nx     22"
 
 
 def test_a_server_name_cannot_command_the_terminal() -> None:
-    assert ctl_text.printable("a\x1b[2Jb\n") == "a?[2Jb?"
+    assert ctl_table.printable("a\x1b[2Jb\n") == "a?[2Jb?"
 
 
 def row(**changes: object) -> dict[str, object]:

@@ -1,0 +1,162 @@
+"""HTTP requests that did not go well: response flags, and the answers that the proxy makes itself.
+
+Flags are Envoy's letters, one for each request in metrics and the access log. Words stand in
+`remora-error` of an answer that no upstream made; a word means the same for ever. What either
+usually means to the person who reads it stands here, once.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+# As the data plane writes it where there is nothing to say.
+NO_FLAG: Final = "-"
+SUCCESS: Final = "success"
+FAILURE: Final = "failure"
+_SERVER_ERROR: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What a response flag means. `is_failure`: the service is to blame, whatever the status."""
+
+    text: str
+    hint: str = ""
+    is_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the proxy's own, as `remora-error: WORD` tells it."""
+
+    status: int
+    flag: str
+    hint: str
+
+
+# Every flag of the data plane, by name.
+FLAGS: Final = {
+    NO_FLAG: Flag("the upstream's own answer"),
+    "DPE": Flag(
+        "downstream protocol error",
+        "the downstream's message is not HTTP that every parser reads alike: see remora-error in"
+        " the answer",
+    ),
+    "DC": Flag(
+        "downstream connection terminated",
+        "the downstream left before the end of the answer: did it give up waiting?",
+    ),
+    "SI": Flag(
+        "stream idle",
+        "the downstream did not finish its request in time: see --http-header-timeout and"
+        " --http-idle-timeout",
+    ),
+    "UF": Flag(
+        "upstream connect failure",
+        "no connection to the upstream: is the app up, and listening on the pod's address?",
+        is_failure=True,
+    ),
+    "UO": Flag(
+        "upstream overflow",
+        "every connection to the upstream was busy for a whole connect timeout: is it slow? see"
+        " --http-pool-max",
+        is_failure=True,
+    ),
+    "UC": Flag(
+        "upstream connection terminated",
+        "the upstream closed or reset before the end of its answer: did it crash, or is its"
+        " keep-alive shorter than --http-pool-idle-timeout?",
+        is_failure=True,
+    ),
+    "UPE": Flag(
+        "upstream protocol error",
+        "the upstream's answer is not HTTP/1.1 that every parser reads alike",
+        is_failure=True,
+    ),
+    "UT": Flag(
+        "upstream request timeout",
+        "the upstream said nothing for --http-idle-timeout",
+        is_failure=True,
+    ),
+    "OM": Flag(
+        "overload",
+        "no memory or no file descriptor left: raise the container's limits",
+        is_failure=True,
+    ),
+    "LR": Flag(
+        "local reset",
+        "the proxy ended the connection: a drain deadline, `remora ctl close`, a timeout, or its"
+        " own end; see the connection's reason",
+        is_failure=True,
+    ),
+}
+_UNKNOWN: Final = Flag("unknown", "this flag has no description: report it as a bug", True)  # noqa: FBT003 - a record
+
+# Every word of `remora-error`.
+ANSWERS: Final = {
+    "request_malformed": Answer(
+        400,
+        "DPE",
+        "two parsers could read this request differently: a bare LF, a space before a colon,"
+        " Content-Length with Transfer-Encoding, two Hosts, a broken chunk",
+    ),
+    "request_timeout": Answer(
+        408,
+        "SI",
+        "the request was not whole in time: a slow or stalled downstream; see"
+        " --http-header-timeout",
+    ),
+    "request_line_too_long": Answer(414, "DPE", "the request line is longer than 16 KiB"),
+    "expectation_unknown": Answer(417, "DPE", "Expect has another word than 100-continue"),
+    "header_too_large": Answer(
+        431, "DPE", "the head is larger than 64 KiB or has more than 100 fields: cookies?"
+    ),
+    "coding_unknown": Answer(501, "DPE", "Transfer-Encoding has more than chunked"),
+    "response_malformed": Answer(
+        502, "UPE", "two parsers could read the upstream's answer differently, or it is no HTTP"
+    ),
+    "connect_failed": Answer(
+        503,
+        "UF",
+        "the upstream refused, or no route leads to it: is the app listening on the pod's address"
+        " (or 0.0.0.0), and on this port?",
+    ),
+    "upstream_closed": Answer(
+        503,
+        "UC",
+        "the upstream closed without an answer, and this request may not be sent twice: did it"
+        " crash, or is its keep-alive shorter than --http-pool-idle-timeout?",
+    ),
+    "pool_exhausted": Answer(
+        503,
+        "UO",
+        "--http-pool-max connections to this endpoint are busy: is it slow? else raise the limit",
+    ),
+    "no_resources": Answer(
+        503, "OM", "no memory or no file descriptor left: raise the container's limits"
+    ),
+    "connect_timeout": Answer(
+        504,
+        "UF",
+        "no answer to SYN: a NetworkPolicy or firewall that drops, an address that is gone, or a"
+        " full accept queue; see --connect-timeout",
+    ),
+    "upstream_timeout": Answer(
+        504, "UT", "connected and asked, and then nothing for --http-idle-timeout"
+    ),
+    "version_unknown": Answer(505, "DPE", "neither HTTP/1.0 nor HTTP/1.1"),
+}
+
+
+def explain_flag(flag: str) -> Flag:
+    """Return what a flag means; never fails."""
+    return FLAGS.get(flag, _UNKNOWN)
+
+
+def classify(status: int, flag: str) -> str:
+    """Return "success" or "failure", from the service's side, as Linkerd's dashboards count.
+
+    A server error is a failure, and so is an answer that somebody but the downstream cut short. A
+    downstream that was refused or left is no failure of the service: its flag finds it.
+    """
+    is_failure = status >= _SERVER_ERROR or explain_flag(flag).is_failure
+    return FAILURE if is_failure else SUCCESS
