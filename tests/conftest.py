@@ -67,3 +67,9 @@ def pair(route_of_each_family: Route) -> Pair:
 def probe() -> ModuleType:
     """Parts of the data plane with a Python handle, compiled with every check there is."""
     return build.loaded("probe")
+
+
+@pytest.fixture(scope="session")
+def codec() -> ModuleType:
+    """The HTTP/1.1 codec with a Python handle, compiled the same way."""
+    return build.loaded("http1")

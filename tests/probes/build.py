@@ -73,7 +73,8 @@ class Build:
     @property
     def inputs(self) -> list[Path]:
         faults = [HERE / "faults.c"] if self.wrapped else []
-        return [self.source, *faults, *sorted((ROOT / "proxy" / "fast").glob("*.pxd"))]
+        headers = [*sorted(HERE.glob("*.pxd")), *sorted((ROOT / "proxy" / "fast").glob("*.pxd"))]
+        return [self.source, *faults, *headers]
 
     def key(self) -> str:
         """Hash of what the result depends on."""
@@ -86,6 +87,7 @@ class Build:
 
 BUILDS: Final = {
     "probe": Build("probe", HERE / "probe.pyx", (*DEBUG, "-O1", *TRAPS), MEMORY_CALLS),
+    "http1": Build("http1", HERE / "http1.pyx", (*DEBUG, "-O2", *TRAPS)),
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),
     "race": Build("race", HERE / "race.pyx", ("-O2",)),
     "race_tsan": Build("race", HERE / "race.pyx", ("-O1", THREADS)),
@@ -122,7 +124,7 @@ def built(name: str) -> Path:
 def compile_into(build: Build, folder: Path) -> None:
     """Cython to C to a shared object. A warning is an error, as it is in the proxy."""
     code = folder / f"{build.module}.c"
-    cython = [sys.executable, "-P", "-m", "cython", "-3", "-Werror", "-I", str(ROOT)]
+    cython = [sys.executable, "-P", "-m", "cython", "-3", "-Werror", "-I", str(ROOT), "-I", str(HERE)]
     run([*cython, str(build.source), "-o", str(code)], folder)
     sources = [code, *(path for path in build.inputs if path.suffix == ".c")]
     output = ["-o", str(folder / f"{build.module}.so")]

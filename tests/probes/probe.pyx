@@ -9,10 +9,14 @@ from libc.string cimport memcpy, memset
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
+from guarded cimport ROOM_BYTES, guarded_place, guarded_room
+
 from proxy.fast.addr cimport (
     addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard, addr_to_sockaddr,
 )
-from proxy.fast.buf cimport buf_append, buf_give, buf_pool_free, buf_room, buf_take
+from proxy.fast.buf cimport (
+    buf_append, buf_at, buf_consume, buf_give, buf_length, buf_pool_free, buf_take,
+)
 from proxy.fast.detect cimport (
     DETECT_DONE, detect_feed, detect_finish, detect_upstream_first,
 )
@@ -36,52 +40,19 @@ from proxy.fast.types cimport (
     timer_node_t, wheel_t,
 )
 
-cdef extern from "<sys/mman.h>" nogil:
-    enum: PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS
-    void* MAP_FAILED
-    void* mmap(void* at, size_t length, int protection, int flags, int fd, long offset)
-    int mprotect(void* at, size_t length, int protection)
-    int munmap(void* at, size_t length)
-
 PROTOCOLS = ("pending", "http1", "http2", "tls", "opaque", "none")
-
-cdef enum:
-    PAGE_BYTES = 4096
-    ROOM_BYTES = 65536
-
 
 # ---- detection --------------------------------------------------------------------------------
 
-cdef class Guarded:
-    """Memory between two pages where reading ends the process: nothing around it may be touched."""
-
-    cdef char* start
-
-    def __cinit__(self):
-        cdef void* start = mmap(
-            NULL, ROOM_BYTES + 2 * PAGE_BYTES, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if start == MAP_FAILED:
-            raise MemoryError
-        self.start = <char*>start + PAGE_BYTES
-        if (mprotect(start, PAGE_BYTES, PROT_NONE) < 0
-                or mprotect(self.start + ROOM_BYTES, PAGE_BYTES, PROT_NONE) < 0):
-            raise MemoryError
-
-    def __dealloc__(self):
-        if self.start != NULL:
-            munmap(self.start - PAGE_BYTES, ROOM_BYTES + 2 * PAGE_BYTES)
-
-    # `text` with its last byte right before the upper guard, or its first right behind the lower.
-    cdef const uint8_t* place(self, bytes text, bint is_low) except NULL:
-        if len(text) > ROOM_BYTES:
-            raise ValueError("too long for the guarded room")
-        cdef char* at = self.start if is_low else self.start + ROOM_BYTES - <size_t>len(text)
-        memcpy(at, <const char*>text, len(text))
-        return <const uint8_t*>at
+cdef char* _room = guarded_room()
+if _room == NULL:
+    raise MemoryError
 
 
-cdef Guarded _guarded = Guarded()
+cdef const uint8_t* place(bytes text, bint is_low) except NULL:
+    if len(text) > ROOM_BYTES:
+        raise ValueError("too long for the guarded room")
+    return <const uint8_t*>guarded_place(_room, text, <uint32_t>len(text), is_low)
 
 
 cdef class Look:
@@ -122,7 +93,7 @@ cdef class Look:
         cdef bint is_decided
         if self.detect.state != DETECT_DONE:
             is_decided = detect_feed(
-                &self.detect, _guarded.place(text, self.is_low), <uint32_t>len(text),
+                &self.detect, place(text, self.is_low), <uint32_t>len(text),
                 self.bytes_max, &self.sni_ if self.keeps_name else NULL)
             if is_decided != (self.detect.state == DETECT_DONE):
                 raise AssertionError("detect_feed() and detect_t disagree")
@@ -134,13 +105,13 @@ cdef class Look:
 
     def upstream_first(self, bytes text):
         detect_upstream_first(
-            &self.detect, _guarded.place(text, self.is_low), <uint32_t>len(text))
+            &self.detect, place(text, self.is_low), <uint32_t>len(text))
         return self.protocol
 
 
 def overread(bytes text):
     """A planted bug: reads the byte behind `text`, as a parser with a wrong bound would."""
-    cdef const volatile uint8_t* at = _guarded.place(text, False)
+    cdef const volatile uint8_t* at = place(text, False)
     return at[<size_t>len(text)]
 
 
@@ -270,9 +241,9 @@ cdef class Bufs:
                 self.give(number)
         buf_pool_free(&self.pool)
 
-    def take(self, uint8_t number):
+    def take(self, uint8_t number, *, capacity=0):
         """Lend a buffer; False without memory."""
-        self.lent[number] = buf_take(&self.pool)
+        self.lent[number] = buf_take(&self.pool, capacity)
         return self.lent[number] != NULL
 
     def give(self, uint8_t number):
@@ -280,13 +251,19 @@ cdef class Bufs:
         self.lent[number] = NULL
 
     def append(self, uint8_t number, bytes text):
-        buf_append(self.lent[number], text, <uint32_t>len(text))
+        """Append, lending a buffer first if there is none; False without memory."""
+        return bool(buf_append(&self.pool, &self.lent[number], text, <uint32_t>len(text)))
+
+    def consume(self, uint8_t number, length):
+        buf_consume(&self.pool, &self.lent[number], length)
 
     def held(self, uint8_t number):
-        return self.lent[number].bytes[self.lent[number].start:self.lent[number].end]
+        """The bytes that wait, None when no buffer is lent."""
+        cdef buf_t* buf = self.lent[number]
+        return None if buf == NULL else buf_at(buf, buf.start)[:buf_length(buf)]
 
-    def room(self, uint8_t number):
-        return buf_room(self.lent[number])
+    def capacity(self, uint8_t number):
+        return self.lent[number].capacity
 
     @property
     def counts(self):

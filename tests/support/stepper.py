@@ -22,7 +22,19 @@ SETTINGS: Final = {
     "user_timeout_ms": 30_000,
     "detect_bytes_max": 1_024,
     "splice": 1,
+    "http": 1,
+    "forwarded_inbound": 1,
+    "forwarded_outbound": 0,
+    "forwarded_explicit": 0,
+    "request_ids": 1,
+    "detect_ms": 2_000,
+    "head_ms": 10_000,
+    "http_idle_ms": 300_000,
+    "flush_ms": 30_000,
+    "pool_idle_ms": 4_000,
+    "pool_connections_max": 1_024,
 }
+LIVE: Final = ("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges")
 TICKS_MAX: Final = 2_000
 
 
@@ -83,8 +95,7 @@ class Stepper:
     # --- counters ---
 
     def live(self) -> dict[str, int]:
-        names = ("connections", "buffers", "pipes", "listeners")
-        return dict(zip(names, self.engine.stats()["live"], strict=True))
+        return dict(zip(LIVE, self.engine.stats()["live"], strict=True))
 
     def opened(self) -> int:
         return self.engine.stats()["opened"][EXPLICIT]

@@ -11,6 +11,12 @@ from tests.support.waiting import eventually
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+@pytest.fixture
+def route(rig: Rig) -> Route:
+    """A plain relay: what is counted here is counted of connections, whatever they speak."""
+    return rig.route("--no-http")
+
+
 def finish(route: Route, question: bytes, answer: bytes) -> None:
     """One whole connection: the downstream asks, the upstream answers, both end."""
     pair = route.pair()

@@ -52,10 +52,10 @@ class Logging:
     def talk(self, upstream: socket.socket) -> None:
         """One whole connection through the proxy."""
         with connected(parsed(self.status()["listeners"][0]["address"])) as downstream:
-            downstream.sendall(b"GET / HTTP/1.1\r\n")
+            downstream.sendall(b"get / HTTP/1.1\r\n")
             app, _ = upstream.accept()
             with app:
-                assert app.recv(3) == b"GET"
+                assert app.recv(3) == b"get"
             # The app closed with unread bytes: a reset, which is an end like any other.
 
     def closed_count(self) -> int:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.labels import Label, in_bytes, in_two, is_pending, label_after, label_of
-from tests.support.rig import Route
+from tests.support.rig import Rig, Route
 from tests.support.sockets import receive_exactly
 
 HTTP1 = Label("http1", "downstream")
@@ -18,6 +18,13 @@ METHODS = [
 TARGETS = ["/", "/a/long/path?with=query&more=%20", "http://example.org/absolute", "*"]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+
+
+@pytest.fixture
+def route(rig: Rig) -> Route:
+    """A plain relay: pieces pass before a verdict, and the look at them is the same."""
+    return rig.route("--no-http")
+
 
 
 def request(method: str, target: str = "/") -> bytes:

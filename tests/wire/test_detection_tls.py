@@ -12,7 +12,7 @@ from tests.support.hellos import (
     server_name,
 )
 from tests.support.labels import Label, in_bytes, in_two, is_pending, label_after
-from tests.support.rig import Route
+from tests.support.rig import Rig, Route
 from tests.support.sockets import receive_exactly
 
 NAME = "shop.example.org"
@@ -20,6 +20,13 @@ TLS = Label("tls", "downstream", NAME)
 NAMELESS = Label("tls", "downstream", "")
 OPAQUE = Label("opaque", "downstream")
 BIG_KEY_SHARE = extension(KEY_SHARE, bytes(BIG_KEY_SHARE_BYTES))
+
+
+@pytest.fixture
+def route(rig: Rig) -> Route:
+    """A plain relay: pieces pass before a verdict, and the look at them is the same."""
+    return rig.route("--no-http")
+
 
 
 def test_the_hello_of_a_real_client_is_tls_with_its_server_name(route: Route) -> None:

@@ -117,7 +117,7 @@ def test_a_listener_given_right_before_the_stop_is_closed(faulty: Faulty) -> Non
     if was_open:
         socket.socket(fileno=fd).close()
     assert not was_open
-    assert engine.stats()["live"] == [0, 0, 0, 0]
+    assert not any(engine.stats()["live"])
 
 
 @pytest.mark.xfail(reason="dumps of a request that failed are never taken back", strict=True)

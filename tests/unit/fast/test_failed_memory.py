@@ -65,6 +65,16 @@ def test_a_buffer_that_cannot_be_had_is_not_counted(probe: ModuleType) -> None:
     assert bufs.take(0)
 
 
+def test_a_buffer_that_cannot_grow_keeps_what_it_holds(probe: ModuleType) -> None:
+    bufs = probe.Bufs()
+    bufs.append(0, b"kept")
+    with failing(probe, "malloc", 1) as end:
+        assert not bufs.append(0, bytes(probe.Bufs.SIZE))
+        assert end()
+    assert bufs.held(0) == b"kept"
+    assert bufs.counts[1] == 1
+
+
 def test_a_pipe_without_memory_is_not_counted_and_leaves_no_descriptor(probe: ModuleType) -> None:
     pipes = probe.Pipes()
     with failing(probe, "malloc", 1) as end:

@@ -14,7 +14,7 @@ def test_a_buffer_is_lent_empty_each_time(probe: ModuleType) -> None:
     for _ in range(3):
         assert bufs.take(0)
         assert bufs.held(0) == b""
-        assert bufs.room(0) == probe.Bufs.SIZE
+        assert bufs.capacity(0) == probe.Bufs.SIZE
         bufs.append(0, b"left over")
         bufs.give(0)
 
@@ -24,9 +24,41 @@ def test_a_buffer_keeps_what_is_appended_up_to_its_last_byte(probe: ModuleType) 
     bufs.take(0)
     bufs.append(0, b"ab")
     bufs.append(0, b"c" * (probe.Bufs.SIZE - 2))
-    assert bufs.room(0) == 0
+    assert bufs.capacity(0) == probe.Bufs.SIZE
     assert bufs.held(0) == b"ab" + b"c" * (probe.Bufs.SIZE - 2)
     bufs.append(0, b"")
+
+
+def test_a_buffer_grows_for_what_does_not_fit_and_forgets_what_was_consumed(
+    probe: ModuleType,
+) -> None:
+    bufs = probe.Bufs()
+    assert bufs.append(0, b"a" * probe.Bufs.SIZE)
+    bufs.consume(0, probe.Bufs.SIZE - 3)
+    assert bufs.append(0, b"b" * 10)
+    assert bufs.held(0) == b"aaa" + b"b" * 10
+    assert bufs.append(0, b"c" * probe.Bufs.SIZE * 3)
+    assert bufs.held(0) == b"aaa" + b"b" * 10 + b"c" * probe.Bufs.SIZE * 3
+    assert bufs.counts[1] == 1
+
+
+def test_a_buffer_of_which_everything_was_consumed_goes_back(probe: ModuleType) -> None:
+    bufs = probe.Bufs()
+    bufs.append(0, b"12345")
+    bufs.consume(0, 2)
+    assert bufs.held(0) == b"345"
+    bufs.consume(0, 3)
+    assert bufs.held(0) is None
+    assert bufs.counts == (1, 0)
+
+
+def test_a_large_buffer_is_not_kept(probe: ModuleType) -> None:
+    bufs = probe.Bufs()
+    memory = probe.held_memory()
+    assert bufs.take(0, capacity=probe.Bufs.SIZE + 1)
+    bufs.give(0)
+    assert bufs.counts == (0, 0)
+    assert probe.held_memory() == memory
 
 
 def test_buffers_lent_are_counted_and_only_a_few_are_kept(probe: ModuleType) -> None:
