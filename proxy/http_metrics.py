@@ -15,7 +15,7 @@ from proxy.answers import classify
 from proxy.engine import Responses, Stats
 from proxy.families import Row, counter, gauge, histogram
 
-_RESPONSES_MAX: Final = 1_000
+_RESPONSES_MAX: Final = 800
 _OTHER: Final = "other"
 _UNKNOWN: Final = "unknown"
 

@@ -199,3 +199,8 @@ def test_variables_of_a_service_called_remora_are_not_ours() -> None:
         "REMORA_PORT_80_TCP_ADDR": "10.0.0.1",
     }
     assert config.unknown_variables(environ) == []
+
+
+def test_a_log_of_requests_needs_http() -> None:
+    told = faults("--access-log", "combined", "--no-http")
+    assert told == ["--access-log: 'combined' has requests only, and --no-http leaves none"]

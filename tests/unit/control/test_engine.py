@@ -9,7 +9,7 @@ import pytest
 
 from proxy import engine as engine_module
 from proxy.config import read_config
-from proxy.engine import Connection, Engine, NoAnswerError
+from proxy.engine import Connection, Engine, NoAnswerError, Request
 from proxy.listeners import EXPLICIT, OUTBOUND, Listener, bound_address, close_all, open_listeners
 from proxy.snapshot import draft
 from tests.unit.control.conftest import ReadableLog
@@ -116,6 +116,55 @@ def test_the_last_records_are_handed_over_at_stop(runner: asyncio.Runner, starte
         runner.run(started.until_open(1))
         started.engine.stop()
     assert [record.reason for record in seen] == ["stopped"]
+
+
+def exchange(started: Started, *requests: bytes) -> None:
+    """Requests over one connection, each answered with 204; the test plays both ends."""
+    with started.connect() as downstream:
+        downstream.sendall(requests[0])
+        upstream, _ = started.upstream.accept()
+        with upstream:
+            for number, request in enumerate(requests):
+                if number:
+                    downstream.sendall(request)
+                assert upstream.recv(10_000)
+                upstream.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                assert downstream.recv(10_000).startswith(b"HTTP/1.1 204")
+
+
+def test_records_of_requests_arrive_unasked_before_that_of_their_connection(
+    runner: asyncio.Runner, started: Started
+) -> None:
+    seen: list[Connection | Request] = []
+    started.engine.on_requests = seen.extend
+    started.engine.on_records = seen.extend
+    started.engine.record_connections(enabled=True)
+    runner.run(started.engine.connections(limit=1))  # the command before it was taken too
+    exchange(started, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"PUT /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert runner.run(started.engine.until(lambda: len(seen) == 3, PATIENCE_S))
+    first, second, connection = seen
+    assert isinstance(first, Request)
+    assert isinstance(second, Request)
+    assert isinstance(connection, Connection)
+    assert [(each.method, each.target, each.status) for each in (first, second)] == [
+        ("GET", "/a", 204),
+        ("PUT", "/b", 204),
+    ]
+    assert {first.connection_id, second.connection_id} == {connection.id}
+
+
+def test_requests_are_counted_by_method_and_by_how_they_ended(
+    runner: asyncio.Runner, started: Started
+) -> None:
+    exchange(started, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
+    engine = started.engine
+    ended = lambda: [response.total for response in engine.responses()] == [2]  # noqa: E731
+    assert runner.run(engine.until(ended, PATIENCE_S))
+    begun = {(direction, method): n for direction, method, n in engine.stats().requests() if n}
+    assert begun == {(EXPLICIT, "GET"): 1, (EXPLICIT, "OTHER"): 1}
+    assert engine.responses() == [(EXPLICIT, 204, "-", 2)]
+    assert dict(engine.stats().in_flight())[EXPLICIT] == 0
+    assert dict(engine.stats().pools())[EXPLICIT].reused == 1
 
 
 def test_one_connection_can_be_ended_by_its_id(runner: asyncio.Runner, started: Started) -> None:
