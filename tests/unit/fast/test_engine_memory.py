@@ -105,9 +105,6 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_the_others_are_joined(
     engine.stop()  # what that worker owns stays with the process, which ends: start() says so
 
 
-@pytest.mark.xfail(
-    reason="a listener posted right before stop() is taken over after it", strict=True
-)
 def test_a_listener_given_right_before_the_stop_is_closed(faulty: Faulty) -> None:
     engine = engine_with_snapshot(faulty)
     fd = listener_fd()

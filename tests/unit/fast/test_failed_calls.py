@@ -16,7 +16,7 @@ import pytest
 
 from tests.probes.faulty import Faulty
 from tests.support.hellos import hello, server_name
-from tests.support.sockets import LOOPBACK, listening
+from tests.support.sockets import LOOPBACK, listening, reset
 from tests.support.stepper import SETTINGS
 
 BULK = bytes(200_000)  # enough to be spliced, and to wait in a pipe
@@ -87,7 +87,8 @@ class Life:
         self.engine.read_records(100)
 
     def ways_to_talk(self) -> tuple[Callable[[tuple[str, int]], None], ...]:
-        return (self.say_little, self.say_much, self.say_hello, self.ask, self.ask_for_much)
+        talks = (self.say_little, self.say_much, self.say_hello, self.leave_rudely)
+        return (*talks, self.ask, self.ask_for_much)
 
     def publish(self, version: int) -> None:
         targets = [self.upstream.getsockname()]
@@ -147,6 +148,17 @@ class Life:
         downstream.send(HELLO)
         self.tick()
         assert upstream.recv(1000) == HELLO
+
+    def leave_rudely(self, address: tuple[str, int]) -> None:
+        """A downstream that says its last word, and then resets: only the event tells of it."""
+        downstream, upstream = self.pair(address)
+        downstream.send(b"bye")
+        downstream.shutdown(socket.SHUT_WR)
+        self.tick()
+        upstream.send(b"unread")
+        self.tick()
+        reset(downstream)
+        self.tick()
 
     def ask(self, address: tuple[str, int]) -> None:
         """Two requests on one connection, the second one again on a new upstream connection."""
