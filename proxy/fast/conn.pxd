@@ -11,24 +11,24 @@ from libc.string cimport memcpy, memset
 
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.buf cimport buf_give
-from proxy.fast.exchange cimport exchange_end
 from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
+from proxy.fast.exchange cimport exchange_end
 from proxy.fast.limits cimport CONN_BYTES_MAX, DIAL_FAILED_GRACE_MS, LINGER_MS
 from proxy.fast.pipes cimport pipe_give
-from proxy.fast.platform cimport SO_LINGER, SOL_SOCKET, close, linger, setsockopt
+from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
+from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.reasons cimport (
-    EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
-    FLAG_DC, FLAG_LR, FLAG_UC, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
+    EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
+    PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
     REASON_DOWNSTREAM_TIMEOUT, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
     REASON_UPSTREAM_TIMEOUT,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
-from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.slab cimport slab_give
 from proxy.fast.stats cimport count, observe, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel, timer_is_armed
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY, UPSTREAM, conn_t, record_t, worker_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, UPSTREAM, conn_t, record_t, worker_t,
 )
 
 

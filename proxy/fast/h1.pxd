@@ -10,19 +10,18 @@
 # Rule 4: h1_pump() is the only way in. It goes round until nothing moves any more; whatever fails in
 #         between leaves a mark (broken_side, close_reason) that h1_settle() turns into an answer.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
-from proxy.fast.body cimport BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS
-from proxy.fast.body cimport body_feed, body_ran, body_run, body_start
+from proxy.fast.body cimport (
+    BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_ran, body_run, body_start,
+)
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_length
 from proxy.fast.chars cimport chars_equal
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_drop_flow, conn_drop_upstream, conn_queue_ready,
 )
-from proxy.fast.emit cimport (
-    emit_address, emit_field_again, emit_head, emit_hex, emit_text,
-)
+from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
 from proxy.fast.exchange cimport exchange_answered, exchange_begin, exchange_end
 from proxy.fast.http1 cimport (
     H1_BAD, H1_OK, h1_is_idempotent, h1_parse_request, h1_parse_response, h1_parse_trailers,
@@ -30,7 +29,8 @@ from proxy.fast.http1 cimport (
 )
 from proxy.fast.limits cimport (
     BODY_JOIN_BYTES_MAX, BUF_BYTES, EXCHANGES_PER_TURN_MAX, FLOW_TURN_BYTES, LOG_AGENT_BYTES_MAX,
-    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX, SPLICE_BYTES_MIN,
+    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX,
+    SPLICE_BYTES_MIN,
 )
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINTR, SHUT_WR, clock_us, errno, recv, shutdown,
@@ -40,23 +40,25 @@ from proxy.fast.pool cimport (
 )
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
-    BODY_CHUNKED, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, EVENT_RETRIED, FLAG_DC, FLAG_DPE, FLAG_NONE,
+    BODY_CHUNKED, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, EVENT_RETRIED, FLAG_DPE, FLAG_NONE,
     FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_UT, FP_AGAIN, FP_DONE, FP_OK,
-    HEADER_HOST, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
-    METHOD_CONNECT, METHOD_HEAD, METHOD_OTHER, PHASE_CONNECTING, REASON_CONNECT_TIMEOUT,
-    REASON_DOWNSTREAM_RESET, REASON_FLUSH_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK, REASON_OPEN,
+    HEADER_HOST, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR,
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_CONNECT, METHOD_HEAD, METHOD_OTHER,
+    PHASE_CONNECTING, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_FLUSH_TIMEOUT,
+    REASON_IDLE_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK, REASON_OPEN,
     REASON_UPSTREAM_RESET,
 )
 from proxy.fast.relay cimport (
-    relay_count_read, relay_failure, relay_flush, relay_hold, relay_splice, relay_write,
+    relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
 )
 from proxy.fast.reply cimport reply_write
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, MODE_LINGER, MODE_RELAY, REQUEST_BODY,
-    REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS, RESPONSE_BODY, RESPONSE_DONE, RESPONSE_HEAD, UPSTREAM,
-    body_t, buf_t, conn_t, exchange_t, flow_t, h1_field_t, h1_head_t, pool_t, request_log_t, side_t, up_t, worker_t,
+    REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS, RESPONSE_BODY, RESPONSE_DONE,
+    RESPONSE_HEAD, UPSTREAM, body_t, buf_t, conn_t, exchange_t, h1_field_t, h1_head_t, pool_t,
+    request_log_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport upstream_dial
 
@@ -82,10 +84,15 @@ cdef inline void h1_linger(worker_t* w, conn_t* c) noexcept nogil:
 
 # Throw away what a lingering downstream sends; its FIN, or the timer, ends it.
 cdef inline void h1_pump_linger(worker_t* w, conn_t* c) noexcept nogil:
+    cdef int64_t turn_bytes = FLOW_TURN_BYTES
     cdef int64_t n
     while c.down.is_readable:
+        if turn_bytes <= 0:
+            conn_queue_ready(w, c)
+            return
         n = recv(c.down.fd, w.scratch, BUF_BYTES, 0)
         if n > 0:
+            turn_bytes -= n
             continue
         if n < 0 and errno == EAGAIN:
             c.down.is_readable = 0
@@ -216,7 +223,7 @@ cdef inline int h1_acquire(worker_t* w, conn_t* c) noexcept nogil:
     cdef pool_t* pool
     cdef uint8_t reason
     if c.up == NULL:
-        pool = pool_get(w, c.direction, &c.upstream)
+        pool = pool_find(w, c.direction, &c.upstream)
         if pool != NULL and pool_take_idle(w, pool, c):
             return FP_OK
         if pool != NULL and pool.live_count >= w.snapshot.pool_connections_max:
@@ -266,6 +273,42 @@ cdef inline int h1_retry(worker_t* w, conn_t* c) noexcept nogil:
 
 # ---- requests ---------------------------------------------------------------------------------
 
+# The last field of that name, dropped to be written again behind the others; NULL when there is none.
+cdef inline const h1_field_t* h1_drop_last(h1_head_t* head, uint8_t id) noexcept nogil:
+    cdef int i
+    for i in range(head.field_count - 1, -1, -1):
+        if head.fields[i].id == id:
+            head.fields[i].is_dropped = 1
+            head.dropped_count += 1
+            return &head.fields[i]
+    return NULL
+
+
+# Does the target name another host than Host does? The target wins (RFC 9112 section 3.2.2).
+cdef inline bint h1_has_other_host(const h1_head_t* head, const char* source) noexcept nogil:
+    cdef const h1_field_t* field
+    if head.authority_bytes == 0 or head.first[HEADER_HOST] < 0:
+        return False
+    field = &head.fields[head.first[HEADER_HOST]]
+    return field.value_bytes != head.authority_bytes or memcmp(
+        source + field.value, source + head.authority, field.value_bytes) != 0
+
+
+# The head with, if it must be, the Host that its target names.
+cdef inline uint32_t h1_emit_host(
+    char* out, h1_head_t* head, const char* source, bint is_other,
+) noexcept nogil:
+    cdef uint32_t at
+    if not is_other:
+        return emit_head(out, head, source)
+    head.fields[head.first[HEADER_HOST]].is_dropped = 1
+    head.dropped_count += 1
+    at = emit_head(out, head, source)
+    at = emit_text(out, at, b"Host: ", 6)
+    at = emit_text(out, at, source + head.authority, head.authority_bytes)
+    return emit_text(out, at, b"\r\n", 2)
+
+
 # The fields that we add to a request, behind those that it came with.
 cdef inline uint32_t h1_emit_request(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source,
@@ -275,11 +318,9 @@ cdef inline uint32_t h1_emit_request(
     cdef char* out = w.out
     cdef uint32_t at
     cdef bint is_forwarding = w.snapshot.forwarded[c.direction]
-    if is_forwarding and head.first[HEADER_X_FORWARDED_FOR] >= 0:
-        head.fields[head.first[HEADER_X_FORWARDED_FOR]].is_dropped = 1
-        head.dropped_count += 1
-        forwarded = &head.fields[head.first[HEADER_X_FORWARDED_FOR]]
-    at = emit_head(out, head, source)
+    if is_forwarding:
+        forwarded = h1_drop_last(head, HEADER_X_FORWARDED_FOR)
+    at = h1_emit_host(out, head, source, h1_has_other_host(head, source))
     if is_forwarding:
         if forwarded != NULL:
             at = emit_field_again(out, at, source, forwarded)
@@ -311,6 +352,25 @@ cdef inline uint32_t h1_emit_request(
     return emit_text(out, at, b"\r\n", 2)
 
 
+# Does any Upgrade field name h2c, alone or in a list?
+cdef inline bint h1_names_h2c(const h1_head_t* head, const char* source) noexcept nogil:
+    cdef const h1_field_t* field
+    cdef uint32_t i, at, end
+    for i in range(head.field_count):
+        field = &head.fields[i]
+        if field.id != HEADER_UPGRADE:
+            continue
+        at = field.value
+        end = field.value + field.value_bytes
+        while at + 3 <= end:
+            if chars_equal(source + at, 3, b"h2c", 3) and (
+                    at == field.value or not char_is(<uint8_t>source[at - 1], CHAR_TOKEN)) and (
+                    at + 3 == end or not char_is(<uint8_t>source[at + 3], CHAR_TOKEN)):
+                return True
+            at += 1
+    return False
+
+
 # Upgrade goes through as it came, but h2c never: we could not follow (RFC 9110 section 7.8 lets a
 # server ignore it).
 cdef inline void h1_keep_upgrade(h1_head_t* head, const char* source) noexcept nogil:
@@ -318,7 +378,7 @@ cdef inline void h1_keep_upgrade(h1_head_t* head, const char* source) noexcept n
     if not head.has_upgrade:
         return
     field = &head.fields[head.first[HEADER_UPGRADE]]
-    if chars_equal(source + field.value, field.value_bytes, b"h2c", 3):
+    if h1_names_h2c(head, source):
         head.has_upgrade = 0
     elif field.is_dropped:
         field.is_dropped = 0
@@ -691,7 +751,7 @@ cdef inline int64_t h1_on_response_body(
 
 # Has the upstream nothing more to say? Only a read that filled its buffer leaves that open.
 cdef inline bint h1_is_silent(up_t* up) noexcept nogil:
-    cdef char byte
+    cdef char byte = 0
     if not up.side.is_readable:
         return True
     if recv(up.side.fd, &byte, 1, 0) < 0 and errno == EAGAIN:
@@ -901,15 +961,15 @@ cdef inline void h1_drain(worker_t* w, conn_t* c) noexcept nogil:
 # The timer of an HTTP connection fired, and it is too late.
 cdef inline void h1_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
-    if c.is_waiting:
+    if c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
+        conn_close(w, c, REASON_FLUSH_TIMEOUT)
+    elif c.is_waiting:
         pool_stop_waiting(w, c)
         h1_reply(w, c, 503, FLAG_UO, b"pool_exhausted")
     elif x == NULL and c.head_us:
         h1_reply(w, c, 408, FLAG_SI, b"request_timeout")
     elif x == NULL:
         h1_end_downstream(w, c)             # keep-alive is over, nothing was asked
-    elif c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
-        conn_close(w, c, REASON_FLUSH_TIMEOUT)
     elif x.request_state != REQUEST_DONE and x.response_state == RESPONSE_HEAD:
         h1_reply(w, c, 408, FLAG_SI, b"request_timeout")
     elif x.response_state == RESPONSE_HEAD:

@@ -15,19 +15,18 @@ from libc.string cimport memchr, memcmp, memset
 from proxy.fast.chars cimport (
     CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, chars_are, chars_equal,
 )
+from proxy.fast.headers cimport header_id, header_is_kept, header_may_trail
 from proxy.fast.limits cimport (
     H1_CONNECTION_TOKENS_MAX, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
 )
 from proxy.fast.reasons cimport (
-    BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, METHOD_CONNECT,
-    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH,
-    METHOD_POST, METHOD_PUT, METHOD_TRACE,
-    HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_COUNT, HEADER_EXPECT, HEADER_HOST,
-    HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE, HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_TE,
-    HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
+    BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, HEADER_CONNECTION,
+    HEADER_CONTENT_LENGTH, HEADER_COUNT, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS,
+    HEADER_KEEP_ALIVE, HEADER_PROXY_CONNECTION, HEADER_TE, HEADER_TRANSFER_ENCODING,
+    HEADER_UPGRADE, METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS,
+    METHOD_OTHER, METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_TRACE,
 )
 from proxy.fast.types cimport h1_field_t, h1_head_t
-from proxy.fast.headers cimport header_id, header_is_kept, header_may_trail
 
 cdef enum:                          # verdicts: 0, or the status that says what is wrong
     H1_OK = 0
@@ -252,7 +251,7 @@ cdef inline void h1_connection_token(
         if field.name_bytes != length or field.is_dropped or header_is_kept(field.id):
             continue
         for j in range(length):
-            if (source[field.name + j] ^ token[j]) & ~0x20:
+            if char_lower(<uint8_t>source[field.name + j]) != char_lower(<uint8_t>token[j]):
                 break
         else:
             field.is_dropped = 1
@@ -326,10 +325,28 @@ cdef inline int h1_host(const h1_head_t* head, const char* source) noexcept nogi
     return H1_OK
 
 
+# The authority of an absolute-form target that starts behind `scheme_bytes`: it must name a host,
+# and no user (RFC 9110 section 4.2).
+cdef inline int h1_authority(
+    h1_head_t* head, const char* source, uint32_t scheme_bytes,
+) noexcept nogil:
+    cdef uint32_t start = head.target + scheme_bytes
+    cdef uint32_t end = head.target + head.target_bytes
+    cdef uint32_t i = start
+    while i < end and source[i] != c'/' and source[i] != c'?':
+        if not char_is(<uint8_t>source[i], CHAR_HOST):
+            return H1_BAD
+        i += 1
+    head.authority = start
+    head.authority_bytes = i - start
+    return H1_OK if i > start and source[start] != c':' else H1_BAD
+
+
 # The form of the target (RFC 9112 section 3.2): "/path", "http://...", "host:port" for CONNECT only,
 # "*" for OPTIONS only.
-cdef inline int h1_target(const h1_head_t* head, const char* source) noexcept nogil:
+cdef inline int h1_target(h1_head_t* head, const char* source) noexcept nogil:
     cdef const char* target = source + head.target
+    head.authority_bytes = 0
     if head.method == METHOD_CONNECT:
         return H1_OK if chars_are(target, head.target_bytes, CHAR_HOST) else H1_BAD
     if target[0] == c'/':
@@ -337,9 +354,9 @@ cdef inline int h1_target(const h1_head_t* head, const char* source) noexcept no
     if target[0] == c'*' and head.target_bytes == 1:
         return H1_OK if head.method == METHOD_OPTIONS else H1_BAD
     if head.target_bytes > 7 and chars_equal(target, 7, b"http://", 7):
-        return H1_OK
+        return h1_authority(head, source, 7)
     if head.target_bytes > 8 and chars_equal(target, 8, b"https://", 8):
-        return H1_OK
+        return h1_authority(head, source, 8)
     return H1_BAD
 
 

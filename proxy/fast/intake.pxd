@@ -14,13 +14,14 @@ from proxy.fast.h1 cimport h1_pump
 from proxy.fast.limits cimport BUF_BYTES
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno, recv
 from proxy.fast.reasons cimport (
-    PHASE_CONNECTING, PROTOCOL_HTTP1, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN,
-    SPEAKER_DOWNSTREAM, SPEAKER_NONE,
+    PROTOCOL_HTTP1, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN, SPEAKER_DOWNSTREAM,
+    SPEAKER_NONE,
 )
 from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
 from proxy.fast.slab cimport slab_take
-from proxy.fast.types cimport DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM
-from proxy.fast.types cimport conn_t, sni_t, worker_t
+from proxy.fast.types cimport (
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM, conn_t, sni_t, worker_t,
+)
 from proxy.fast.upstream cimport upstream_dial
 
 

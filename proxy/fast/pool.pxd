@@ -14,7 +14,7 @@ from libc.string cimport memcmp
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport POOL_BUCKETS
-from proxy.fast.platform cimport SO_LINGER, SOL_SOCKET, close, linger, setsockopt
+from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.stats cimport count, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel

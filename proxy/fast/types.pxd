@@ -14,13 +14,13 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 
 from proxy.fast.limits cimport (
     BUF_BYTES, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, LOG_AGENT_BYTES_MAX,
-    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX,
-    TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX,
+    OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
-    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT, REASON_COUNT,
-    SPEAKER_COUNT, STATUS_COUNT,
+    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, STATUS_COUNT,
 )
 
 cdef enum:
@@ -137,6 +137,8 @@ cdef struct h1_head_t:
     uint32_t method_bytes           # requests
     uint32_t target
     uint32_t target_bytes
+    uint32_t authority              # of an absolute-form target
+    uint32_t authority_bytes        # 0: another form
     uint16_t status                 # responses
     uint8_t  method                 # METHOD_*
     uint8_t  minor                  # HTTP/1.minor: 0 or 1

@@ -8,29 +8,26 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from proxy.fast.conn cimport conn_arm_timer, conn_close
-from proxy.fast.pool cimport up_give_to
-from proxy.fast.slab cimport slab_take
-from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, EFD_CLOEXEC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
-    EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, ETIMEDOUT,
-    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, MSG_PEEK, SO_KEEPALIVE, SO_OOBINLINE,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
-    bind, clock_us, close, connect, epoll_ctl, epoll_event, errno, eventfd, recv, setsockopt, sockaddr, sockaddr_storage, socket,
-    socklen_t,
-)
 from proxy.fast.addr cimport addr_to_sockaddr
+from proxy.fast.platform cimport (
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET,
+    EFD_CLOEXEC, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE,
+    ENOBUFS, ENOMEM, EPOLLERR, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CTL_ADD,
+    ETIMEDOUT, IPPROTO_IP, IPPROTO_TCP, IP_BIND_ADDRESS_NO_PORT, MSG_PEEK, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT, bind, clock_us, close, connect,
+    epoll_ctl, epoll_event, errno, eventfd, getsockopt, recv, setsockopt, sockaddr,
+    sockaddr_storage, socket, socklen_t,
+)
+from proxy.fast.pool cimport up_give_to
 from proxy.fast.reasons cimport (
     DIRECTION_INBOUND, PHASE_CONNECTING, PHASE_RELAYING, REASON_CONNECT_FAILED,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS,
     REASON_NO_MEMORY, REASON_OPEN, REASON_SOURCE_UNAVAILABLE, REASON_UPSTREAM_RESET,
 )
+from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport observe
-from proxy.fast.types cimport (
-    TOKEN_UP, UPSTREAM, addr_t, conn_t, snapshot_t, up_t, worker_t,
-)
+from proxy.fast.types cimport TOKEN_UP, addr_t, conn_t, snapshot_t, up_t, worker_t
 
 
 cdef enum:
@@ -164,8 +161,8 @@ cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
     up.side.fd = -1
     up_give_to(w, up, c)
     c.phase = PHASE_CONNECTING
-    c.dialled_ms = w.now_ms
     c.dialled_us = clock_us(CLOCK_MONOTONIC)
+    c.dialled_ms = (c.dialled_us + 999) // 1000         # rounded up: no timer fires early
     error = upstream_connect(w, c, up)
     if error == 0:
         upstream_connected(w, c)
@@ -176,13 +173,23 @@ cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
     return REASON_OPEN
 
 
-# The dial has an outcome (an event came). Returns REASON_OPEN when connected, or the reason why not.
+# The dial may have an outcome (an event came). Returns the reason when it failed, else
+# REASON_OPEN: c.phase tells whether it is connected or still under way.
 #
 # An error is read by peeking, not by SO_ERROR: a peer that accepted, spoke and reset before we came
 # here has connected, its bytes are to be delivered, and the reset is to be met after them.
 cdef inline uint8_t upstream_dialled(worker_t* w, conn_t* c, uint32_t events) noexcept nogil:
-    cdef char byte
-    if events & EPOLLERR and recv(c.up.side.fd, &byte, 1, MSG_PEEK) < 0:
-        return upstream_failure(errno)
+    cdef int fd = c.up.side.fd
+    cdef socklen_t length = sizeof(int)
+    cdef int error
+    cdef char byte = 0
+    if events & EPOLLERR and recv(fd, &byte, 1, MSG_PEEK) < 0:
+        error = errno
+        if error == EAGAIN:     # an ICMP error that met the socket busy: only SO_ERROR tells
+            getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length)
+            if error == 0 and not events & EPOLLOUT:
+                return REASON_OPEN
+        if error:
+            return upstream_failure(error)
     upstream_connected(w, c)
     return REASON_OPEN

@@ -15,7 +15,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_from_sockaddr
-from proxy.fast.atomics cimport load_acquire, load_pointer, load_relaxed, store_relaxed, store_release
+from proxy.fast.atomics cimport (
+    load_acquire, load_pointer, load_relaxed, store_relaxed, store_release,
+)
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
@@ -25,19 +27,18 @@ from proxy.fast.h1 cimport (
     h1_dial_failed, h1_drain, h1_on_timeout, h1_pump, h1_pump_linger, h1_resume,
 )
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
-from proxy.fast.limits cimport (
-    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX,
-)
+from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
 )
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP,
-    EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, SO_ERROR, SOL_SOCKET,
-    clock_us, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getsockname,
-    getrandom, getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI,
+    EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, SOL_SOCKET, SO_ERROR, clock_us, close,
+    epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getrandom, getsockname,
+    getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
 )
+from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
     EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING, PHASE_HALF_OPEN,
     REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
@@ -51,15 +52,13 @@ from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, whee
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
-    TIMER_CONN, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TIMER_LISTENER, UPSTREAM,
+    TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM,
     command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, request_log_t,
-    request_record_t, side_t, slab_head_t, sni_t,
-    snapshot_t, timer_node_t, up_t, worker_t,
+    request_record_t, side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, up_t, worker_t,
 )
-from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.upstream cimport (
-    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make, upstream_dialled,
-    upstream_set_options,
+    TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
+    upstream_dialled, upstream_set_options,
 )
 
 
@@ -200,6 +199,8 @@ cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) 
         reason = upstream_dialled(w, c, events)
         if reason != REASON_OPEN:
             worker_on_dial_failed(w, c, reason)
+            return
+        if c.phase == PHASE_CONNECTING:
             return
         conn_arm_timer(w, c)
     worker_note_event(c.sides[i], events)
