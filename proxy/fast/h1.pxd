@@ -16,7 +16,7 @@ from proxy.fast.body cimport (
     BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_ran, body_run, body_start,
 )
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_length
-from proxy.fast.chars cimport chars_equal
+from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_drop_flow, conn_drop_upstream, conn_queue_ready,
@@ -36,7 +36,7 @@ from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINTR, SHUT_WR, clock_us, errno, recv, shutdown,
 )
 from proxy.fast.pool cimport (
-    pool_adopt, pool_get, pool_stop_waiting, pool_take_idle, pool_wait, up_release,
+    pool_adopt, pool_find, pool_get, pool_stop_waiting, pool_take_idle, pool_wait, up_release,
 )
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (

@@ -13,7 +13,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memset
 
 from proxy.fast.chars cimport (
-    CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, chars_are, chars_equal,
+    CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, char_lower, chars_are, chars_equal,
 )
 from proxy.fast.headers cimport header_id, header_is_kept, header_may_trail
 from proxy.fast.limits cimport (
