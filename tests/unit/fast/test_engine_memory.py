@@ -105,11 +105,13 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_the_others_are_joined(
     engine.stop()  # what that worker owns stays with the process, which ends: start() says so
 
 
-@pytest.mark.xfail(
-    reason="a listener posted right before stop() is taken over after it", strict=True
-)
-def test_a_listener_given_right_before_the_stop_is_closed(faulty: Faulty) -> None:
+@pytest.mark.parametrize("is_threaded", [False, True])
+def test_a_listener_given_right_before_the_stop_is_closed(
+    faulty: Faulty, *, is_threaded: bool
+) -> None:
     engine = engine_with_snapshot(faulty)
+    if is_threaded:
+        engine.start()
     fd = listener_fd()
     engine.listen(0, fd, EXPLICIT, 0, 1)
     engine.stop()

@@ -15,7 +15,7 @@ import pytest
 
 from tests.probes.faulty import Faulty
 from tests.support.hellos import hello, server_name
-from tests.support.sockets import LOOPBACK, listening
+from tests.support.sockets import LOOPBACK, listening, reset
 from tests.support.stepper import SETTINGS
 
 BULK = bytes(200_000)  # enough to be spliced, and to wait in a pipe
@@ -74,7 +74,8 @@ class Life:
         address = self.listen()
         self.engine.record_connections(True)  # noqa: FBT003 - as the data plane has it
         self.tick()
-        for version, say in enumerate((self.say_little, self.say_much, self.say_hello), 2):
+        lines = (self.say_little, self.say_much, self.say_bye_and_reset, self.say_hello)
+        for version, say in enumerate(lines, 2):
             with suppress(OSError):  # the proxy may refuse or reset whoever meets the fault
                 say(address)
             self.publish(version)
@@ -134,6 +135,14 @@ class Life:
             with suppress(BlockingIOError):
                 got += len(upstream.recv(1 << 20)) if left else 0
         downstream.close()
+        self.tick()
+
+    def say_bye_and_reset(self, address: tuple[str, int]) -> None:
+        """Nobody reads the downstream any more: the reset comes by an event alone."""
+        downstream, _ = self.pair(address)
+        downstream.shutdown(socket.SHUT_WR)
+        self.tick()
+        reset(downstream)
         self.tick()
 
     def say_hello(self, address: tuple[str, int]) -> None:
