@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.detect import check_detection
 from tests.fuzz.mutate import mutate
 from tests.fuzz.targets import TARGETS
-from tests.probes.build import ROOT
+from tests.probes.build import ROOT, has_asan
 
 # Inputs that take a second or two each.
 INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500}
@@ -20,11 +20,15 @@ CANARY_INPUTS = 3_000
 
 
 def fuzz(folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command. What a sanitizer says of a planted fault goes to `folder`, too."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    if has_asan() and TARGETS[name].is_canary:
+        environment["ASAN_OPTIONS"] += f":log_path={folder / 'asan'}"
     command = [sys.executable, "-m", "tests.fuzz", "--plain", "--target", name]
     return subprocess.run(
         [*command, "--folder", str(folder), *options],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +48,7 @@ def test_a_moment_of_fuzzing_finds_nothing(tmp_path: Path, name: str) -> None:
 def found_by(tmp_path: Path, name: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     done = fuzz(tmp_path, name, "--seed", "smoke", "--inputs", str(CANARY_INPUTS))
     assert done.returncode == 1, done.stdout + done.stderr
-    (finding,) = (path for path in tmp_path.iterdir() if path.suffix != ".last")
+    (finding,) = tmp_path.glob(f"{name}-*")
     return done, finding
 
 
