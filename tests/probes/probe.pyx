@@ -47,7 +47,7 @@ PROTOCOLS = ("pending", "http1", "http2", "tls", "opaque", "none")
 
 cdef enum:
     PAGE_BYTES = 4096
-    ROOM_BYTES = 65536
+    ROOM_BYTES = 131072
 
 
 # ---- detection --------------------------------------------------------------------------------
