@@ -27,8 +27,7 @@ from proxy.fast.slab cimport (
 )
 from proxy.fast.stats cimport bucket_us, count_many, observe, uncount
 from proxy.fast.timer cimport (
-    timer_advance, timer_arm, timer_cancel, timer_is_armed, timer_next_due, timer_wait_ms,
-    wheel_init,
+    timer_advance, timer_arm, timer_cancel, timer_next_due, timer_wait_ms, wheel_init,
 )
 from proxy.fast.types cimport (
     HISTOGRAM_BUCKETS,
@@ -179,7 +178,7 @@ cdef class Wheel:
         timer_cancel(&self.wheel, &self.timers[number].node)
 
     def is_armed(self, int number):
-        return bool(timer_is_armed(&self.timers[number].node))
+        return self.timers[number].node.next != NULL
 
     def advance(self, now_ms):
         """Return the numbers of the timers that fired, in order."""
