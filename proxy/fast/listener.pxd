@@ -34,7 +34,9 @@ from proxy.fast.types cimport (
     DOWNSTREAM, TIMER_CONN, TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
     addr_t, conn_t, listener_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_connected, upstream_dial, upstream_set_options
+from proxy.fast.upstream cimport (
+    reserve_hold, upstream_connected, upstream_dial, upstream_set_options,
+)
 
 cdef enum:
     TOKEN_KIND_SHIFT = 60
@@ -167,6 +169,12 @@ cdef inline void listener_set_paused(worker_t* w, listener_t* l, bint paused) no
         timer_arm(&w.wheel, &l.timer, w.now_ms + ACCEPT_PAUSE_MS)
 
 
+# No descriptor or memory: the kernel's backlog keeps who waits, and we come back soon.
+cdef inline void listener_pause(worker_t* w, listener_t* l) noexcept nogil:
+    count(&w.stats.events[EVENT_ACCEPT_PAUSED])
+    listener_set_paused(w, l, True)
+
+
 # Accept up to `accepts_max` connections. Returns FP_AGAIN when the backlog is empty or the listener
 # had to be paused, FP_OK when there may be more.
 cdef inline int listener_accept(worker_t* w, listener_t* l, int accepts_max) noexcept nogil:
@@ -175,14 +183,19 @@ cdef inline int listener_accept(worker_t* w, listener_t* l, int accepts_max) noe
     cdef int fd
     for _ in range(accepts_max):
         length = sizeof(sockaddr_storage)
+        if not reserve_hold(w):
+            listener_pause(w, l)
+            return FP_AGAIN
         fd = accept4(l.fd, <sockaddr*>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
+            if l.is_fresh:
+                upstream_set_options(fd, w.snapshot)
             listener_open(w, l, fd, &peer)
         elif errno == EAGAIN:
+            l.is_fresh = 0
             return FP_AGAIN
         elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-            count(&w.stats.events[EVENT_ACCEPT_PAUSED])
-            listener_set_paused(w, l, True)
+            listener_pause(w, l)
             return FP_AGAIN
         else:                   # accept(2): the error of a connection that died in the backlog
             count(&w.stats.events[EVENT_ACCEPT_ERROR])

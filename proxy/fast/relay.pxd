@@ -222,7 +222,9 @@ cdef inline int relay_splice(worker_t* w, conn_t* c, int i, int64_t* turn_bytes)
             flow.streak = 0
         return FP_OK
     status = FP_OK
-    if n < 0 and errno == EINVAL:       # this kind of socket cannot be spliced
+    if n == 0 or errno == EINVAL or (errno == EAGAIN and c.sides[i].is_urgent):
+        # Splice cannot pass an urgent mark: it says EAGAIN there, or EOF when the FIN is in. Nor can
+        # it read every kind of socket. recv will tell.
         flow.mode = FLOW_COPY
     else:
         status = relay_read_ended(w, c, i, n)
@@ -270,7 +272,9 @@ cdef inline void relay_pump_connected(worker_t* w, conn_t* c, int i) noexcept no
         if status != FP_OK:
             return
         if flow.has_eof:
-            relay_pass_fin(w, c, i)
+            # Behind a failed write this may be the reset, its error already taken by the write.
+            if not c.flows[1 - i].is_broken:
+                relay_pass_fin(w, c, i)
             return
         if not source.is_readable:
             return

@@ -167,6 +167,7 @@ cdef struct listener_t:
     int32_t  target             # index in snapshot.targets; -1: original destination
     int32_t  id                 # the caller's
     uint8_t  direction
+    uint8_t  is_fresh           # who waited before we came did not inherit its socket options
     uint8_t  is_paused          # out of descriptors or memory; the timer resumes it
     addr_t   bound
     timer_node_t timer
@@ -267,6 +268,7 @@ cdef struct worker_t:
     int32_t  index
     int32_t  epoll_fd           # own
     int32_t  command_fd         # own: eventfd, wakes the tick
+    int32_t  reserve_fd         # own: given up for a dial when descriptors run out
     int32_t  record_fd          # borrow: eventfd of the engine, wakes Python
     uint32_t connections_max
     uint8_t  records_enabled

@@ -10,12 +10,12 @@ from libc.string cimport memset
 
 from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, EFD_CLOEXEC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
     EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, ETIMEDOUT,
     IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, MSG_PEEK, SO_KEEPALIVE, SO_OOBINLINE,
     SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
     TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    bind, clock_us, connect, errno, recv, setsockopt, sockaddr, sockaddr_storage, socket,
+    bind, clock_us, close, connect, errno, eventfd, recv, setsockopt, sockaddr, sockaddr_storage, socket,
     socklen_t,
 )
 from proxy.fast.addr cimport addr_to_sockaddr
@@ -80,13 +80,31 @@ cdef inline bint upstream_bind_source(int fd, const addr_t* upstream) noexcept n
     return bind(fd, <sockaddr*>&storage, length) == 0
 
 
+# Hold a spare descriptor. Returns 0 when there is none: then nobody is accepted either.
+cdef inline bint reserve_hold(worker_t* w) noexcept nogil:
+    if w.reserve_fd < 0:
+        w.reserve_fd = eventfd(0, EFD_CLOEXEC)
+    return w.reserve_fd >= 0
+
+
+# A socket to dial with. Who was accepted with the last descriptor is still served: the spare one is
+# given up for the dial.
+cdef inline int upstream_socket(worker_t* w, int domain) noexcept nogil:
+    cdef int kind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
+    cdef int fd = socket(domain, kind, 0)
+    if fd < 0 and errno in (EMFILE, ENFILE) and w.reserve_fd >= 0:
+        close(w.reserve_fd)
+        w.reserve_fd = -1
+        fd = socket(domain, kind, 0)
+    return fd
+
+
 # Start the dial to c.upstream. FP_OK: connected at once. FP_AGAIN: under way. FP_DONE: failed,
 # closed. The socket is c's from the moment it exists.
 cdef inline int upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
     cdef sockaddr_storage storage
     cdef socklen_t length = addr_to_sockaddr(&c.upstream, &storage)
-    cdef int fd = socket(AF_INET if c.upstream.family == 4 else AF_INET6,
-                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    cdef int fd = upstream_socket(w, AF_INET if c.upstream.family == 4 else AF_INET6)
     if fd < 0:
         conn_close(w, c, upstream_failure(errno))
         return FP_DONE

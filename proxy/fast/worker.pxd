@@ -50,7 +50,9 @@ from proxy.fast.types cimport (
     command_t, conn_t, dump_t, listener_t, record_t, side_t, slab_head_t, sni_t, snapshot_t,
     timer_node_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_connected, upstream_dialled, upstream_set_options
+from proxy.fast.upstream cimport (
+    reserve_hold, upstream_connected, upstream_dialled, upstream_set_options,
+)
 
 
 # ---- life -------------------------------------------------------------------------------------
@@ -75,7 +77,8 @@ cdef inline int worker_init(
     wheel_init(&w.wheel, w.now_ms)
     w.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
     w.command_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if w.epoll_fd < 0 or w.command_fd < 0:
+    w.reserve_fd = -1
+    if w.epoll_fd < 0 or w.command_fd < 0 or not reserve_hold(w):
         return FP_DONE
     if not ring_init(&w.commands, sizeof(command_t), command_count):
         return FP_DONE
@@ -100,6 +103,8 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
         close(w.epoll_fd)
     if w.command_fd >= 0:
         close(w.command_fd)
+    if w.reserve_fd >= 0:
+        close(w.reserve_fd)
 
 
 # Make a thread that waits on an eventfd look up.
@@ -218,6 +223,7 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
     l.timer.owner = l
     if getsockname(l.fd, <sockaddr*>&storage, &length) == 0:
         addr_from_sockaddr(&l.bound, &storage)
+    l.is_fresh = 1
     upstream_set_options(l.fd, w.snapshot)
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
