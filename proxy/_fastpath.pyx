@@ -33,12 +33,10 @@ from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS,
-    addr_t, command_t, dump_t, record_t, snapshot_t, stats_t, worker_t,
+    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, record_t, snapshot_t,
+    stats_t, worker_t,
 )
-from proxy.fast.worker cimport (
-    worker_free, worker_init, worker_main, worker_tick, worker_wake,
-)
+from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
 # The same order as the enums of proxy/fast/reasons.pxd.
 DIRECTIONS = ("inbound", "outbound", "explicit")

@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from proxy.fast.check cimport FP_ASSERT, FP_POISON
-from proxy.fast.limits cimport BUF_BYTES, BUFS_FREE_MAX
+from proxy.fast.limits cimport BUFS_FREE_MAX, BUF_BYTES
 from proxy.fast.types cimport buf_pool_t, buf_t
 
 

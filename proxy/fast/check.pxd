@@ -13,7 +13,8 @@ cdef extern from *:
     #include <string.h>
     #ifdef REMORA_DEBUG
     #define FP_ASSERT(condition) do { if (!(condition)) { \
-        fprintf(stderr, "remora: broken invariant: %s (%s:%d)\\n", #condition, __FILE__, __LINE__); \
+        fprintf(stderr, "remora: broken invariant: %s (%s:%d)\\n", \
+                #condition, __FILE__, __LINE__); \
         abort(); } } while (0)
     #define FP_POISON(p, n) memset((p), 0xdb, (n))
     #define FP_IS_DEBUG 1

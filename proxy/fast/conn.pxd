@@ -14,10 +14,10 @@ from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
 from proxy.fast.limits cimport CONN_BYTES_MAX
 from proxy.fast.pipes cimport pipe_give
-from proxy.fast.platform cimport SO_LINGER, SOL_SOCKET, close, linger, setsockopt
+from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.reasons cimport (
-    EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
-    PROTOCOL_PENDING, PROTOCOL_TLS, REASON_OK, REASON_OPEN, SPEAKER_NONE,
+    EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING,
+    PROTOCOL_TLS, REASON_OK, REASON_OPEN,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give
@@ -48,7 +48,7 @@ cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept n
 cdef inline void conn_arm_timer(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint64_t at_ms
     if c.phase == PHASE_CONNECTING:
-        at_ms = c.opened_us // 1000 + w.snapshot.connect_ms[c.direction]
+        at_ms = (c.opened_us + 999) // 1000 + w.snapshot.connect_ms[c.direction]
     elif c.phase == PHASE_RELAYING:
         at_ms = c.active_ms + w.snapshot.idle_ms
     else:

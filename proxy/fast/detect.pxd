@@ -12,9 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from proxy.fast.limits cimport CLIENT_HELLO_BYTES_MAX, METHOD_BYTES_MAX, SNI_BYTES_MAX
-from proxy.fast.reasons cimport (
-    PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_OPAQUE, PROTOCOL_TLS,
-)
+from proxy.fast.reasons cimport PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_OPAQUE, PROTOCOL_TLS
 from proxy.fast.types cimport detect_t, sni_t
 
 cdef extern from *:

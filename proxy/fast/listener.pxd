@@ -8,25 +8,22 @@
 #         refused: relaying it would dial ourselves, again and again.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 
-from proxy.fast.addr cimport (
-    addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard,
-)
+from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.conn cimport conn_arm_timer, conn_close
-from proxy.fast.limits cimport ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK_MAX
+from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, ACCEPT_PAUSE_MS
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL_CTL_ADD,
-    EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
-    IPPROTO_IP, IPPROTO_IPV6, SO_LINGER, SO_ORIGINAL_DST, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
-    accept4, clock_us, close, epoll_ctl, epoll_event, errno, getsockopt, linger, listen, setsockopt,
-    sockaddr, sockaddr_storage, socklen_t,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLET, EPOLLIN,
+    EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, IPPROTO_IP, IPPROTO_IPV6,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER, SO_ORIGINAL_DST, accept4, clock_us, close,
+    epoll_ctl, epoll_event, errno, getsockopt, linger, listen, setsockopt, sockaddr,
+    sockaddr_storage, socklen_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
     EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_DONE, FP_OK, PROTOCOL_NONE, PROTOCOL_PENDING,
     REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
 )
-from proxy.fast.relay cimport relay_pump
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_arm, timer_cancel

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 
 from proxy.fast.check cimport FP_ASSERT
-from proxy.fast.limits cimport PIPE_BYTES, PIPES_FREE_MAX, PIPES_MAX
+from proxy.fast.limits cimport PIPES_FREE_MAX, PIPES_MAX, PIPE_BYTES
 from proxy.fast.platform cimport F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK, close, fcntl, pipe2
 from proxy.fast.types cimport pipe_pool_t, pipe_t
 

@@ -36,8 +36,9 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
-from proxy.fast.types cimport DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, UPSTREAM
-from proxy.fast.types cimport conn_t, flow_t, side_t, sni_t, worker_t
+from proxy.fast.types cimport (
+    DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, UPSTREAM, conn_t, flow_t, side_t, sni_t, worker_t,
+)
 
 
 # The reason when side `i` failed with `error`.
@@ -223,8 +224,8 @@ cdef inline int relay_splice(worker_t* w, conn_t* c, int i, int64_t* turn_bytes)
         return FP_OK
     status = FP_OK
     if n == 0 or errno == EINVAL or (errno == EAGAIN and c.sides[i].is_urgent):
-        # Splice cannot pass an urgent mark: it says EAGAIN there, or EOF when the FIN is in. Nor can
-        # it read every kind of socket. recv will tell.
+        # Splice cannot pass an urgent mark: it says EAGAIN there, or EOF when the FIN is in. Nor
+        # can it read every kind of socket. recv will tell.
         flow.mode = FLOW_COPY
     else:
         status = relay_read_ended(w, c, i, n)

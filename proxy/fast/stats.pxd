@@ -6,7 +6,7 @@
 # tells the compiler, too. No locks, no read-modify-write instructions.
 from libc.stdint cimport uint64_t
 
-from proxy.fast.atomics cimport load_relaxed, store_relaxed
+from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.types cimport HISTOGRAM_BUCKETS
 
 cdef extern from *:

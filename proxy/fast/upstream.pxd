@@ -8,17 +8,16 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from proxy.fast.addr cimport addr_to_sockaddr
 from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, CLOCK_MONOTONIC, EFD_CLOEXEC, EADDRNOTAVAIL, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH,
-    EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, ETIMEDOUT,
-    IP_BIND_ADDRESS_NO_PORT, IPPROTO_IP, IPPROTO_TCP, MSG_PEEK, SO_KEEPALIVE, SO_OOBINLINE,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    bind, clock_us, close, connect, errno, eventfd, recv, setsockopt, sockaddr, sockaddr_storage, socket,
-    socklen_t,
+    AF_INET, AF_INET6, CLOCK_MONOTONIC, EAGAIN, ECONNREFUSED, ECONNRESET, EFD_CLOEXEC, EHOSTDOWN,
+    EHOSTUNREACH, EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPOLLERR,
+    EPOLLOUT, ETIMEDOUT, IPPROTO_IP, IPPROTO_TCP, IP_BIND_ADDRESS_NO_PORT, MSG_PEEK, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT, bind, clock_us, close, connect,
+    errno, eventfd, getsockopt, recv, setsockopt, sockaddr, sockaddr_storage, socket, socklen_t,
 )
-from proxy.fast.addr cimport addr_to_sockaddr
 from proxy.fast.reasons cimport (
     DIRECTION_INBOUND, FP_AGAIN, FP_DONE, FP_OK, PHASE_RELAYING, REASON_CONNECT_FAILED,
     REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS,
@@ -121,15 +120,24 @@ cdef inline int upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
     return FP_DONE
 
 
-# The dial has an outcome (an event came): FP_OK: connected. FP_DONE: failed, closed.
+# The dial may have an outcome (an event came): FP_OK: connected. FP_AGAIN: not yet. FP_DONE:
+# failed, closed.
 #
 # An error is read by peeking, not by SO_ERROR: a peer that accepted, spoke and reset before we came
 # here has connected, its bytes are to be delivered, and the reset is to be met after them.
 cdef inline int upstream_dialled(worker_t* w, conn_t* c, uint32_t events) noexcept nogil:
-    cdef char byte
-    if not events & EPOLLERR or recv(c.sides[UPSTREAM].fd, &byte, 1, MSG_PEEK) >= 0:
+    cdef int fd = c.sides[UPSTREAM].fd
+    cdef socklen_t length = sizeof(int)
+    cdef int error
+    cdef char byte = 0
+    if not events & EPOLLERR or recv(fd, &byte, 1, MSG_PEEK) >= 0:
         return FP_OK
-    conn_close(w, c, upstream_failure(errno))
+    error = errno
+    if error == EAGAIN:         # an ICMP error that met the socket busy: only SO_ERROR tells
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length)
+        if error == 0:
+            return FP_OK if events & EPOLLOUT else FP_AGAIN
+    conn_close(w, c, upstream_failure(error))
     return FP_DONE
 
 

@@ -15,7 +15,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_from_sockaddr
-from proxy.fast.atomics cimport load_acquire, load_pointer, load_relaxed, store_relaxed, store_release
+from proxy.fast.atomics cimport (
+    load_acquire, load_pointer, load_relaxed, store_relaxed, store_release,
+)
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
@@ -28,10 +30,10 @@ from proxy.fast.listener cimport (
 )
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP,
-    EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, SO_ERROR, SOL_SOCKET,
-    clock_us, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getsockname,
-    getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI,
+    EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, SOL_SOCKET, SO_ERROR, clock_us, close,
+    epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getsockname, getsockopt, read,
+    sockaddr, sockaddr_storage, socklen_t, write,
 )
 from proxy.fast.reasons cimport (
     EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING, PHASE_HALF_OPEN,
@@ -46,9 +48,8 @@ from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, whee
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, DOWNSTREAM, TIMER_CONN, TIMER_LISTENER, TOKEN_COMMANDS,
-    TOKEN_CONN_DOWNSTREAM, TOKEN_CONN_UPSTREAM, TOKEN_LISTENER, UPSTREAM,
-    command_t, conn_t, dump_t, listener_t, record_t, side_t, slab_head_t, sni_t, snapshot_t,
-    timer_node_t, worker_t,
+    TOKEN_CONN_DOWNSTREAM, TOKEN_LISTENER, UPSTREAM, command_t, conn_t, dump_t, listener_t,
+    record_t, side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     reserve_hold, upstream_connected, upstream_dialled, upstream_set_options,
