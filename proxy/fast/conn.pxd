@@ -12,12 +12,13 @@ from libc.string cimport memcpy, memset
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
+from proxy.fast.detect cimport detect_finish
 from proxy.fast.limits cimport CONN_BYTES_MAX
 from proxy.fast.pipes cimport pipe_give
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, PHASE_CONNECTING, PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING,
-    PROTOCOL_TLS, REASON_OK, REASON_OPEN,
+    PROTOCOL_TLS, REASON_OK, REASON_OPEN, SPEAKER_NONE,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give
@@ -151,8 +152,11 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     conn_close_side(c, DOWNSTREAM, as_reset)
     conn_drop_flow(w, c, DOWNSTREAM)
     conn_drop_flow(w, c, UPSTREAM)
-    if c.protocol == PROTOCOL_PENDING:
+    if c.protocol == PROTOCOL_PENDING and c.speaker == SPEAKER_NONE:
         conn_label(w, c, PROTOCOL_NONE)
+    elif c.protocol == PROTOCOL_PENDING:
+        detect_finish(&c.detect, c.sni)
+        conn_label(w, c, c.detect.protocol)
     uncount(&w.stats.open[c.direction][c.protocol])
     count(&w.stats.closed[c.direction][c.protocol][c.close_reason])
     observe(w.stats.duration_bucket[c.direction], &w.stats.duration_sum_us[c.direction],

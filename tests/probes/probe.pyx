@@ -128,7 +128,7 @@ cdef class Look:
         return self.protocol
 
     def finish(self):
-        detect_finish(&self.detect)
+        detect_finish(&self.detect, &self.sni_ if self.keeps_name else NULL)
         return self.protocol
 
     def upstream_first(self, bytes text):

@@ -60,7 +60,8 @@ def test_one_tick_accepts_whoever_waits_and_dials(stepper: Stepper) -> None:
         stepper.connect()
     stepper.tick()
     assert stepper.opened() == 5
-    assert [stepper.upstream.accept()[0].close() for _ in range(5)]
+    for _ in range(5):
+        stepper.upstream.accept()[0].close()
 
 
 def test_bytes_wait_in_the_kernel_until_the_next_tick(stepper: Stepper) -> None:
@@ -185,7 +186,7 @@ def test_closing_an_unknown_connection_is_no_error(stepper: Stepper) -> None:
 
 
 def test_a_slot_used_again_is_a_new_connection(stepper: Stepper) -> None:
-    ids = set()
+    ids: set[int] = set()
     for _ in range(50):
         pair = stepper.pair()
         ids.update(row.id for row in stepper.rows())

@@ -37,13 +37,11 @@ def test_a_connection_on_which_nobody_spoke_has_no_protocol(stepper: Stepper) ->
     assert (record.protocol, record.speaker) == ("none", "none")
 
 
-@pytest.mark.xfail(reason="conn_free() calls every pending connection `none`", strict=True)
 def test_a_connection_on_which_somebody_spoke_has_one(stepper: Stepper) -> None:
     record = record_after_reset(stepper, b"GE")
     assert (record.protocol, record.speaker) == ("opaque", "downstream")
 
 
-@pytest.mark.xfail(reason="detect_finish() leaves what was read of the name", strict=True)
 def test_half_of_a_server_name_is_not_recorded(stepper: Stepper) -> None:
     text = hello([server_name(NAME.encode())])
     pair = stepper.pair()
