@@ -98,6 +98,10 @@ asan: setup $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
 	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
 
+.PHONY: fuzz
+fuzz: build ## damaged input for a minute each, sanitized (make fuzz ARGS='--seconds 600'); tests run a smoke
+	$(PY) -m tests.fuzz $(ARGS)
+
 # --- the demo and the benchmark ----------------------------------------------------------------
 
 .PHONY: demo bench

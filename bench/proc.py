@@ -1,5 +1,6 @@
 """What the kernel says a process cost: CPU and memory of a session, read from /proc."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,9 @@ class Memory:
     private: int = 0
 
 
-def _stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third (state) on; the second may hold blanks."""
-    return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+def _stat_fields(process: Path) -> list[str]:
+    """Return the fields of a `stat` from the third (state) on; the second may hold blanks."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def session(leader: int) -> list[int]:
@@ -55,7 +56,7 @@ def session(leader: int) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            fields = _stat_fields(int(entry.name))
+            fields = _stat_fields(entry)
             if fields[0] != "Z" and int(fields[3]) == leader:
                 members.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
@@ -64,13 +65,18 @@ def session(leader: int) -> list[int]:
 
 
 def cpu(leader: int) -> Cpu:
-    """CPU of all threads of the session: scheduler's run time, exact to the last switch."""
+    """CPU of all threads of the session: scheduler's run time, exact to the last switch.
+
+    User and system are taken from each thread, too: the kernel splits run time by all ticks that
+    it ever saw of whom it is asked about, so a process would carry its start into its work.
+    """
     total = Cpu()
     for pid in session(leader):
-        tasks = (PROC / str(pid) / "task").iterdir()
-        run_ns = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
-        fields = _stat_fields(pid)
-        total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+        for task in (PROC / str(pid) / "task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+                run_ns = int((task / "schedstat").read_text().split()[0])
+                fields = _stat_fields(task)
+                total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
     return total
 
 

@@ -45,7 +45,11 @@ def apply(spec: Spec, *, dry_run: bool) -> Report:
 
 
 def cleanup(*, dry_run: bool) -> Report:
-    """Take out everything that init has ever put into this namespace, by whichever backend."""
+    """Take out everything that init has ever put into this namespace, by whichever backend.
+
+    A table nat that init made goes too, where nft is there to delete it. An empty legacy one
+    stays: the kernel keeps it until the namespace ends.
+    """
     found = backends.discover()
     unread = [error for backend in found for error in backend.errors]
     had_rules = any(backend.has_ours for backend in found)

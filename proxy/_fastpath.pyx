@@ -13,7 +13,7 @@ from collections import namedtuple
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -104,7 +104,7 @@ cdef int address_from_python(object host, object port, addr_t* target) except -1
     try:
         packed = inet_pton(AF_INET6 if ":" in host else AF_INET, host)
         target.scope = int(scope) if scope else 0
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         raise ValueError(f"not an IP address: {host!r}") from None
     memcpy(target.ip, <const char*>packed, len(packed))
     target.family = 4 if len(packed) == 4 else 6
@@ -258,7 +258,9 @@ cdef class Engine:
     cdef pthread_t threads[WORKERS_MAX]
     cdef dump_t* dumps[WORKERS_MAX]         # own; the worker borrows one until is_done
     cdef int worker_count
+    cdef int thread_count                   # of the first workers; the others have none
     cdef int listen_counts[WORKERS_MAX]
+    cdef int64_t highest_target             # that a listener was given
     cdef bint is_started
     cdef bint is_stopped
     cdef readonly int record_fd
@@ -266,6 +268,7 @@ cdef class Engine:
 
     def __cinit__(self):
         self.record_fd = -1
+        self.highest_target = -1
 
     def __init__(self, workers, connections_max, *, records=1024):
         cdef int i
@@ -338,6 +341,10 @@ cdef class Engine:
         if self.snapshots and snapshot.version <= self.snapshots[-1].version:
             raise ValueError(
                 f"version {snapshot.version} is not newer than {self.snapshots[-1].version}")
+        if snapshot.c.target_count <= self.highest_target:
+            raise ValueError(
+                f"a listener has target {self.highest_target}, the snapshot only "
+                f"{snapshot.c.target_count} targets")
         self.snapshots.append(snapshot)
         for i in range(self.worker_count):
             store_pointer(&self.workers[i].next_snapshot, &snapshot.c)
@@ -378,6 +385,7 @@ cdef class Engine:
         command.d = listener
         self._command(worker, &command)
         self.listen_counts[worker] += 1
+        self.highest_target = max(self.highest_target, <int64_t>target)
 
     def start(self):
         cdef sigset_t everything, before
@@ -394,10 +402,10 @@ cdef class Engine:
             error = pthread_create(&self.threads[i], NULL, worker_main, self.workers[i])
             if error:
                 break
+            self.thread_count += 1
             pthread_setname_np(self.threads[i], b"remora-worker")
         pthread_sigmask(SIG_SETMASK, &before, NULL)
         if error:
-            self.worker_count = i       # the others never ran; what they own dies with the process
             raise OSError(error, "cannot start a worker thread")
 
     def tick(self, worker, timeout_ms):
@@ -462,33 +470,47 @@ cdef class Engine:
 
     def request_connections(self, limit):
         cdef command_t command
-        cdef dump_t* dump
         cdef int i
         for i in range(self.worker_count):
             if self.dumps[i] != NULL:
                 raise RuntimeError("the last request was not taken yet")
         memset(&command, 0, sizeof(command_t))
         command.op = COMMAND_DUMP
-        for i in range(self.worker_count):
-            dump = <dump_t*>calloc(1, sizeof(dump_t))
-            if dump == NULL:
-                raise MemoryError
-            self.dumps[i] = dump
-            dump.row_capacity = limit
-            dump.rows = <record_t*>calloc(max(limit, 1), sizeof(record_t))
-            if dump.rows == NULL:
-                raise MemoryError
-            command.pointer = dump
-            self._command(i, &command)
+        i = 0
+        try:
+            for i in range(self.worker_count):
+                self.dumps[i] = self._new_dump(limit)
+                command.pointer = self.dumps[i]
+                self._command(i, &command)
+        except Exception:
+            self._free_dump(i)      # the worker never heard of it; others have theirs answered
+            raise
+
+    cdef dump_t* _new_dump(self, uint32_t row_capacity) except NULL:
+        cdef dump_t* dump = <dump_t*>calloc(1, sizeof(dump_t))
+        if dump == NULL:
+            raise MemoryError
+        dump.row_capacity = row_capacity
+        dump.rows = <record_t*>calloc(max(row_capacity, 1), sizeof(record_t))
+        if dump.rows == NULL:
+            free(dump)
+            raise MemoryError
+        return dump
 
     def take_connections(self):
         cdef int i
         cdef uint32_t row
+        cdef bint is_requested = False
         cdef list result = []
         for i in range(self.worker_count):
-            if self.dumps[i] == NULL or not load_acquire(&self.dumps[i].is_done):
+            is_requested = is_requested or self.dumps[i] != NULL
+            if self.dumps[i] != NULL and not load_acquire(&self.dumps[i].is_done):
                 return None
+        if not is_requested:
+            return None
         for i in range(self.worker_count):
+            if self.dumps[i] == NULL:       # the request failed on its way to this worker
+                continue
             for row in range(self.dumps[i].row_count):
                 result.append(record_to_python(&self.dumps[i].rows[row]))
             self._free_dump(i)
@@ -590,7 +612,7 @@ cdef class Engine:
             store_release(&self.workers[i].must_stop, 1)
             worker_wake(self.workers[i], self.workers[i].command_fd)
         for i in range(self.worker_count):
-            if self.is_started:
+            if i < self.thread_count:
                 with nogil:
                     pthread_join(self.threads[i], NULL)
             elif self.snapshots:

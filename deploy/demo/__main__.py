@@ -46,7 +46,7 @@ As root: two network namespaces, redirection by real rules, IPv4 and IPv6. Witho
 sidecars and servers on explicit listeners of the loopback address. Takes some 10 seconds.
 
 exit codes: 0 all that it claims is so; 1 something is not; 69 a program is missing;
-130 or 143 interrupted. Whatever happens, nothing is left behind.
+130 or 143 interrupted. Nothing is left behind; what kill -9 leaves, the next run removes.
 """
 
 
@@ -116,9 +116,8 @@ def _perform(options: argparse.Namespace, story: Story) -> None:
     began = time.monotonic()
     story.title("remora: two pods, a sidecar in each, and what happens to real connections.")
     with ExitStack() as stack:
-        directory = Path(tempfile.mkdtemp(prefix="remora-demo-"))
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        directory.chmod(0o755)  # the sidecars and apps are other users
+        _only_one(stack)
+        directory = _directory(stack)
         try:
             stage = _set_stage(options, story, directory, stack)
             _play(stage)
@@ -132,9 +131,10 @@ def _perform(options: argparse.Namespace, story: Story) -> None:
             if not isinstance(fault, _InterruptedError | BrokenPipeError):
                 _show_logs(story, directory)
             raise
+        took_s = time.monotonic() - began
         _on_signals(signal.SIG_IGN)
-    story.sentence("")
-    story.title(f"All of this was so, and took {time.monotonic() - began:.1f} s.")
+    if not options.keep:
+        story.end(f"All of this was so, and took {took_s:.1f} s.")
 
 
 def _set_stage(
@@ -144,7 +144,6 @@ def _set_stage(
         return loopback.set_stage(story, directory, stack, "--no-root was given")
     if os.geteuid():
         return loopback.set_stage(story, directory, stack, "This is not root")
-    _only_one(stack)
     if not may_make_namespaces():
         why = "This root may not make network namespaces (is it in a container?)"
         if os.environ.get("REMORA_REQUIRE_ROOT"):
@@ -157,9 +156,24 @@ def _only_one(stack: ExitStack) -> None:
     """Hold a name that the kernel takes back with our process: no lock file to go stale."""
     lock = stack.enter_context(socket.socket(socket.AF_UNIX))
     try:
-        lock.bind("\0remora-demo")
+        lock.bind(f"\0{_prefix()}")
     except OSError as fault:
-        raise DemoError("another demo is running: it uses the same namespaces") from fault
+        raise DemoError("you have another demo running, and it uses the same names") from fault
+
+
+def _directory(stack: ExitStack) -> Path:
+    """Make a folder for everything; what a killed run has left behind goes now."""
+    for left_over in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        if left_over.stat(follow_symlinks=False).st_uid == os.geteuid():
+            shutil.rmtree(left_over, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=_prefix()))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    directory.chmod(0o755)  # the sidecars and apps are other users
+    return directory
+
+
+def _prefix() -> str:
+    return f"remora-demo-{os.geteuid()}-"
 
 
 def _play(stage: Stage) -> None:

@@ -10,7 +10,15 @@ from typing import Final
 
 from deploy.demo.acts import expect
 from deploy.demo.apps import start_apps
-from deploy.demo.pods import IPV4, PROXY_ID, Pod, capabilities, make_pods, remove_namespaces
+from deploy.demo.pods import (
+    IPV4,
+    POWER_OVER_FILES,
+    PROXY_ID,
+    Pod,
+    capabilities,
+    make_pods,
+    remove_namespaces,
+)
 from deploy.demo.programs import run
 from deploy.demo.sidecar import Sidecar
 from deploy.demo.stage import Route, Stage
@@ -73,6 +81,8 @@ def _init(story: Story, pods: list[Pod]) -> None:
             seen=again,
         )
         proof = run(_remora(pod, "init", "--validate")).splitlines()
+        open_points = [line for line in proof if "unproven" in line]
+        expect(holds=not open_points, claim="redirection is proven", seen=open_points)
         if shown:
             story.command("remora init --validate")
             for line in proof:
@@ -81,9 +91,13 @@ def _init(story: Story, pods: list[Pod]) -> None:
 
 
 def _start(story: Story, sidecars: list[Sidecar], stack: ExitStack) -> None:
+    needy = [sidecar.settle_powers() for sidecar in sidecars]
+    allowed = "but one: this Python lies where only root may look" if any(needy) else ""
     story.step(
         "A sidecar in each pod",
-        f"It runs as user and group {PROXY_ID}, has no capability, and sees its code read-only.",
+        f"It runs as user and group {PROXY_ID}, sees its code read-only, and has no capability"
+        f" {allowed}".rstrip()
+        + ".",
     )
     for sidecar in sidecars:
         stack.callback(sidecar.stop)
@@ -92,7 +106,11 @@ def _start(story: Story, sidecars: list[Sidecar], stack: ExitStack) -> None:
         ready = human_ms(sidecar.ready["ms"])
         story.line(f"{sidecar.name} is ready {ready} after exec, on {listeners}")
         powers = capabilities(sidecar.program.pid)
-        expect(holds=not powers, claim=f"{sidecar.name} has no capability", seen=hex(powers))
+        expect(
+            holds=powers == (POWER_OVER_FILES if any(needy) else 0),
+            claim=f"{sidecar.name} has no other capability",
+            seen=hex(powers),
+        )
 
 
 def rules(stage: Stage) -> None:

@@ -5,6 +5,7 @@ run as whoever runs the demo.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,11 @@ PROXY_ID: Final = (
 )
 APP_ID: Final = 65534  # nobody: the apps and their downstreams are no one special
 
-_NO_POWERS: Final = ("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
+# One right beside none: to files, see `Pod.as_sidecar`.
+POWER_OVER_FILES: Final = 1 << 1  # CAP_DAC_OVERRIDE, as /proc/PID/status shows it
+_KINDS: Final = ("bounding-set", "inh-caps", "ambient-caps")
+_NO_POWERS: Final = tuple(f"--{kind}=-all" for kind in _KINDS)
+_POWER_OVER_FILES: Final = tuple(f"--{kind}=-all,+dac_override" for kind in _KINDS)
 
 # A root user's checkout may be unreadable for others (/root is), and a container's image is
 # read-only: so the sidecar finds the checkout at a place of its own. The mount lives in the mount
@@ -67,17 +72,24 @@ class Pod:
         """Give the command that runs `words` in the pod as an ordinary user."""
         return self.as_root(*TIED_TO_US, *self._user(APP_ID), *words)
 
-    def as_sidecar(self, image: Path, mountpoint: Path, *words: str) -> list[str]:
-        """Give the command that runs `words` as the sidecar runs: 1337:1337, no capability."""
-        powerless = [*TIED_TO_US, *self._user(PROXY_ID), *words]
-        if not self.namespace:
-            return powerless
-        return self.as_root("sh", "-c", _IN_IMAGE, "sh", str(image), str(mountpoint), *powerless)
+    def as_sidecar(
+        self, image: Path, mountpoint: Path, *words: str, may_open_files: bool = False
+    ) -> list[str]:
+        """Give the command that runs `words` as the sidecar runs: 1337:1337, no capability.
 
-    def _user(self, number: int) -> list[str]:
+        `may_open_files` leaves it one, for a Python that lies where only root may look.
+        """
+        powers = _POWER_OVER_FILES if may_open_files else _NO_POWERS
+        command = [*TIED_TO_US, *self._user(PROXY_ID, powers), *words]
+        if not self.namespace:
+            return command
+        return self.as_root("sh", "-c", _IN_IMAGE, "sh", str(image), str(mountpoint), *command)
+
+    def _user(self, number: int, powers: Sequence[str] = _NO_POWERS) -> list[str]:
         if not self.namespace:
             return []
-        return ["--reuid", str(number), "--regid", str(number), "--clear-groups", *_NO_POWERS]
+        who = ["--reuid", str(number), "--regid", str(number), "--clear-groups"]
+        return [*who, "--no-new-privs", *powers]
 
 
 def may_make_namespaces() -> bool:

@@ -18,6 +18,8 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 _RECENT: Final = 1000
 
+_TRIAL: Final = "import sys, proxy.app, proxy.metrics; sys.exit(sys.version != sys.argv[1])"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,6 +78,7 @@ class Sidecar:
         ]
         self._program: Program | None = None
         self._told_before = 0
+        self._may_open_files = False
         self._records_read = 0
         self._mountpoint.mkdir(parents=True)
         for path in (self._access_log, self._log):
@@ -85,19 +88,32 @@ class Sidecar:
 
     def start(self) -> None:
         """Start the process and wait until it is ready; after it has ended, start it again."""
-        python = Path(sys.executable)
-        in_image = self.pod.namespace and python.is_relative_to(CHECKOUT)
-        command = str(python.relative_to(CHECKOUT)) if in_image else str(python)
         self._told_before = len(self.log_lines())
         self._program = Program(
             self.name,
-            self.pod.as_sidecar(
-                CHECKOUT, self._mountpoint, command, "-m", "proxy", "proxy", *self._flags
-            ),
+            self._command("-m", "proxy", "proxy", *self._flags),
             self._access_log,
             self._log,
         )
         self.ready = eventually(f"{self.name} to be ready", self._ready_line)
+
+    def settle_powers(self) -> bool:
+        """Find out whether its user may read this Python; return whether it needs help with that.
+
+        A trial, because nothing else tells: a Python without its own library may find another's.
+        """
+        trial = self._command("-c", _TRIAL, sys.version)
+        self._may_open_files = attempt(trial).returncode != 0
+        return self._may_open_files
+
+    def _command(self, *arguments: str) -> list[str]:
+        """Give the command that runs our Python as the sidecar, on its own copy of the code."""
+        python = Path(sys.executable)
+        in_image = self.pod.namespace and python.is_relative_to(CHECKOUT)
+        words = [str(python.relative_to(CHECKOUT)) if in_image else str(python), *arguments]
+        return self.pod.as_sidecar(
+            CHECKOUT, self._mountpoint, *words, may_open_files=self._may_open_files
+        )
 
     @property
     def program(self) -> Program:
@@ -167,6 +183,8 @@ class Sidecar:
     def ctl_words(self, *words: str) -> list[str]:
         """Give a command line that asks this sidecar, for people to type."""
         remora = Path(sys.executable).with_name("remora")
+        if remora.is_relative_to(Path.cwd()):
+            remora = remora.relative_to(Path.cwd())
         return [str(remora), "ctl", *words, "--control", str(self.control)]
 
     def check_drained_well(self) -> None:

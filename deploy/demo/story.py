@@ -35,6 +35,11 @@ class Story:
         for line in textwrap.wrap(text, _COLUMNS_MAX):
             print(self._painted(_BOLD, line))
 
+    def end(self, text: str) -> None:
+        """Close."""
+        print()
+        self.title(text)
+
     def step(self, heading: str, sentence: str) -> None:
         """Open the next numbered step."""
         self._steps += 1
@@ -57,7 +62,6 @@ class Story:
             _COLUMNS_MAX,
             initial_indent=f"{_INDENT}  ",
             subsequent_indent=f"{_INDENT}  {own_indent}    ",
-            drop_whitespace=False,
             break_on_hyphens=False,
         )
         for line in wrapped or [""]:

@@ -202,8 +202,11 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
         c.pending = NULL
     conn_drop_flow(w, c, DOWNSTREAM)
     conn_drop_flow(w, c, UPSTREAM)
-    if c.protocol == PROTOCOL_PENDING:
+    if c.protocol == PROTOCOL_PENDING and c.speaker == SPEAKER_NONE:
         conn_label(w, c, PROTOCOL_NONE)
+    elif c.protocol == PROTOCOL_PENDING:
+        detect_finish(&c.detect, c.sni)
+        conn_label(w, c, c.detect.protocol)
     uncount(&w.stats.open[c.direction][c.protocol])
     count(&w.stats.closed[c.direction][c.protocol][c.close_reason])
     observe(w.stats.duration_bucket[c.direction], &w.stats.duration_sum_us[c.direction],

@@ -3,7 +3,7 @@
 # L3. Protocol detection: what do the first bytes of a connection look like? Sans-I/O.
 #
 # Rule 1: resumable at every byte and without a buffer: the state of a look that needs more bytes is
-#         the 24 bytes of detect_t. Nothing is held back and nothing is read twice.
+#         the 28 bytes of detect_t. Nothing is held back and nothing is read twice.
 # Rule 2: a verdict is a label, never a licence: HTTP is said once "METHOD target HTTP/" was seen
 #         (RFC 9112 section 3), HTTP/2 after the whole preface (RFC 9113 section 3.4), TLS after a
 #         whole ClientHello (RFC 8446 section 4.1.2). Everything else is opaque.
@@ -74,7 +74,8 @@ cdef inline void detect_verdict(detect_t* d, uint8_t protocol) noexcept nogil:
 cdef inline void detect_line_byte(detect_t* d, uint8_t byte, uint32_t bytes_max) noexcept nogil:
     if d.preface_count == d.seen_bytes and d.preface_count < PREFACE_BYTES:
         d.preface_count += byte == http2_preface[d.preface_count]
-    d.seen_bytes += 1
+    if d.seen_bytes < 0xFFFF:                   # it saturates: 0 again would match the preface
+        d.seen_bytes += 1
     if d.state == DETECT_METHOD:
         if byte == c' ' and d.word_count > 0:
             d.state = DETECT_TARGET
@@ -131,6 +132,24 @@ cdef inline void hello_skip(detect_t* d, uint8_t state, uint32_t length) noexcep
     d.skip_left = length
 
 
+# Go to such a field if its length is one that the RFC allows.
+cdef inline void hello_field(
+    detect_t* d, uint8_t state, uint32_t length, bint is_allowed,
+) noexcept nogil:
+    if is_allowed:
+        hello_skip(d, state, length)
+    else:
+        detect_verdict(d, PROTOCOL_OPAQUE)
+
+
+# Go to the next integer if this one was as it must be.
+cdef inline void hello_expect(detect_t* d, uint8_t state, bint is_allowed) noexcept nogil:
+    if is_allowed:
+        d.state = state
+    else:
+        detect_verdict(d, PROTOCOL_OPAQUE)
+
+
 # The skipped field is over: what comes next.
 cdef inline void hello_after_skip(detect_t* d) noexcept nogil:
     if d.state == HELLO_RANDOM:
@@ -141,14 +160,13 @@ cdef inline void hello_after_skip(detect_t* d) noexcept nogil:
         d.state = HELLO_COMPRESSION_LENGTH
     elif d.state == HELLO_COMPRESSION:
         d.state = HELLO_EXTENSIONS_LENGTH
-    elif d.state == HELLO_SNI_NAME:         # one name is all there may be (RFC 6066 section 3)
-        hello_skip(d, HELLO_EXTENSION, d.extension_left)
     else:
         d.state = HELLO_EXTENSION_TYPE
 
 
-# The integer `d.number` of the current state is complete.
-cdef inline void hello_integer(detect_t* d, sni_t* sni) noexcept nogil:
+# The integer `d.number` of the current state is complete. A server_name extension holds one list
+# with one host_name and nothing else (RFC 6066 section 3), and there is one of it at most.
+cdef inline void hello_integer(detect_t* d) noexcept nogil:
     cdef uint32_t number = d.number
     if d.state == HELLO_TYPE:
         if number != 1:
@@ -162,11 +180,11 @@ cdef inline void hello_integer(detect_t* d, sni_t* sni) noexcept nogil:
             d.hello_left = number
             hello_skip(d, HELLO_RANDOM, 34)
     elif d.state == HELLO_SESSION_LENGTH:
-        hello_skip(d, HELLO_SESSION, number)
+        hello_field(d, HELLO_SESSION, number, number <= 32)
     elif d.state == HELLO_CIPHERS_LENGTH:
-        hello_skip(d, HELLO_CIPHERS, number)
+        hello_field(d, HELLO_CIPHERS, number, number >= 2 and number & 1 == 0)
     elif d.state == HELLO_COMPRESSION_LENGTH:
-        hello_skip(d, HELLO_COMPRESSION, number)
+        hello_field(d, HELLO_COMPRESSION, number, number >= 1)
     elif d.state == HELLO_EXTENSIONS_LENGTH:
         if number != d.hello_left:
             detect_verdict(d, PROTOCOL_OPAQUE)
@@ -176,31 +194,21 @@ cdef inline void hello_integer(detect_t* d, sni_t* sni) noexcept nogil:
         d.skip_left = number                # the type, until the length is known
         d.state = HELLO_EXTENSION_LENGTH
     elif d.state == HELLO_EXTENSION_LENGTH:
-        if number > d.hello_left:
+        if d.skip_left != 0:                # not server_name
+            hello_skip(d, HELLO_EXTENSION, number)
+        elif d.has_name or number < 5 or number > d.hello_left:
             detect_verdict(d, PROTOCOL_OPAQUE)
-        elif d.skip_left == 0 and number >= 5:
+        else:
+            d.has_name = 1
             d.extension_left = <uint16_t>number
             d.state = HELLO_SNI_LIST_LENGTH
-        else:
-            hello_skip(d, HELLO_EXTENSION, number)
     elif d.state == HELLO_SNI_LIST_LENGTH:
-        d.extension_left -= 2
-        d.state = HELLO_SNI_TYPE
-    elif d.state == HELLO_SNI_TYPE:
-        d.extension_left -= 1
-        if number == 0:
-            d.state = HELLO_SNI_NAME_LENGTH
-        else:                               # not a host_name: no other type was ever defined
-            hello_skip(d, HELLO_EXTENSION, d.extension_left)
+        hello_expect(d, HELLO_SNI_TYPE, number + 2 == d.extension_left)
+    elif d.state == HELLO_SNI_TYPE:         # no other type was ever defined
+        hello_expect(d, HELLO_SNI_NAME_LENGTH, number == 0)
     else:                                   # HELLO_SNI_NAME_LENGTH
-        d.extension_left -= 2
-        if number > d.extension_left or number > SNI_BYTES_MAX:
-            detect_verdict(d, PROTOCOL_OPAQUE)
-        else:
-            d.extension_left -= <uint16_t>number
-            if sni != NULL:
-                sni.length = 0
-            hello_skip(d, HELLO_SNI_NAME, number)
+        hello_field(d, HELLO_SNI_NAME, number,
+                    number + 5 == d.extension_left and 1 <= number <= SNI_BYTES_MAX)
 
 
 # Keep bytes of the server name. A name with a character that no host name has is forgotten: it
@@ -242,7 +250,7 @@ cdef inline uint32_t hello_feed(
             if d.state > HELLO_LENGTH:
                 d.hello_left -= 1
             if d.header_count == hello_integer_bytes(d.state):
-                hello_integer(d, sni)
+                hello_integer(d)
                 d.number = 0
                 d.header_count = 0
         # A field of no bytes, or one just finished: go on to the next.
@@ -308,7 +316,10 @@ cdef inline bint detect_feed(
 
 
 # The look was cut short: the other side spoke, or the bytes ended. The best that can be said.
-cdef inline void detect_finish(detect_t* d) noexcept nogil:
+# A name that was not read to its end is forgotten: half a name is another name.
+cdef inline void detect_finish(detect_t* d, sni_t* sni) noexcept nogil:
+    if sni != NULL and (d.state == HELLO_SNI_NAME or sni.length > SNI_BYTES_MAX):
+        sni.length = 0
     if d.state == DETECT_VERSION or d.state == DETECT_TARGET and d.word_count > 0:
         detect_verdict(d, PROTOCOL_HTTP1)
     elif d.state > HELLO_LENGTH and d.state != DETECT_DONE:

@@ -60,7 +60,7 @@ cdef inline void relay_detect(
         elif source[0] == 0x16:
             c.sni = <sni_t*>slab_take(&w.snis)      # NULL: the name will not be recorded
     if i == UPSTREAM:
-        detect_finish(&c.detect)
+        detect_finish(&c.detect, c.sni)
     elif not detect_feed(
             &c.detect, <const uint8_t*>source, length, w.snapshot.detect_bytes_max, c.sni):
         return
@@ -165,7 +165,7 @@ cdef inline int relay_read_ended(worker_t* w, conn_t* c, int i, int64_t n) noexc
     if n == 0:
         c.flows[i].has_eof = 1
         if c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
-            detect_finish(&c.detect)
+            detect_finish(&c.detect, c.sni)
             conn_label(w, c, c.detect.protocol)
         return FP_OK
     if errno == EAGAIN:

@@ -116,6 +116,7 @@ cdef struct detect_t:           # detect.pxd: a resumable look at the first byte
     uint32_t number             # the integer being read, big endian
     uint16_t extension_left     # bytes left in the extension
     uint16_t header_count       # bytes read of the record or field header
+    uint8_t  has_name           # a server_name extension was met
 
 cdef struct sni_t:              # server name of a ClientHello; lent from the worker's slab
     slab_head_t head
@@ -441,6 +442,8 @@ cdef struct worker_t:
     uint64_t snapshot_version   # what this worker reads now; older snapshots may be freed
     uint64_t live_connections
     uint64_t live_listeners
+    uint64_t live_bufs
+    uint64_t live_pipes
     uint64_t must_stop          # set by Python, once: reset everything, end the thread
     ring_t   commands           # Python to worker
     ring_t   records            # worker to Python: connections

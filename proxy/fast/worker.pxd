@@ -307,7 +307,7 @@ cdef inline void worker_fire_timers(worker_t* w) noexcept nogil:
 
 # Take over a listening socket: a = fd, b = direction, c = target, d = the caller's id.
 cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept nogil:
-    cdef listener_t* l
+    cdef listener_t* listener
     cdef sockaddr_storage storage
     cdef socklen_t length = sizeof(sockaddr_storage)
     cdef epoll_event event
@@ -328,8 +328,8 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
     event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
     w.listener_count += 1
     store_relaxed(&w.live_listeners, w.live_listeners + 1)
-    if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, l.fd, &event) < 0:
-        listener_close(w, l)                        # live_listeners tells Python
+    if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, listener.fd, &event) < 0:
+        listener_close(w, listener)                 # live_listeners tells Python
 
 
 # Close every live connection whose direction is in the bit mask.
@@ -469,6 +469,12 @@ cdef inline void worker_count_tick(worker_t* w) noexcept nogil:
         store_relaxed(&w.stats.longest_tick_us, took_us)
 
 
+cdef inline void worker_count_live(worker_t* w) noexcept nogil:
+    store_relaxed(&w.live_connections, w.conns.live_count)
+    store_relaxed(&w.live_bufs, w.bufs.live_count)
+    store_relaxed(&w.live_pipes, w.pipes.live_count)
+
+
 # One round. `timeout_ms` < 0: wait for ever. Returns the number of events. A snapshot must have
 # been published before the first one.
 cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
@@ -492,7 +498,7 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
     if w.dead != NULL or w.dead_ups != NULL:
         w.now_us = clock_us(CLOCK_MONOTONIC)
         conn_reap(w)
-    store_relaxed(&w.live_connections, w.conns.live_count)
+    worker_count_live(w)
     worker_count_tick(w)
     if w.must_wake_python:
         w.must_wake_python = 0

@@ -11,7 +11,10 @@ REQUEST_LINE: Final = re.compile(METHOD + rb" " + TARGET + rb" HTTP/[0-9]")
 # Every beginning that may still become a request line.
 BEGINNING: Final = re.compile(METHOD + rb"( (" + TARGET + rb"( (H(T(T(P(/)?)?)?)?)?)?)?)?")
 HELLO_BYTES: Final = range(38, 16385)
-SNI_BYTES_MAX: Final = 255
+SNI_BYTES: Final = range(1, 256)
+SESSION_BYTES: Final = range(33)
+CIPHERS_BYTES: Final = range(2, 65536, 2)
+COMPRESSION_BYTES: Final = range(1, 256)
 
 
 class Verdict(NamedTuple):
@@ -52,8 +55,10 @@ class _Reader:
             raise _ShortError  # it will not fit, but the byte that shows it is not here yet
         return int.from_bytes(self.take(count))
 
-    def vector(self, length_bytes: int) -> bytes:
-        return self.take(self.number(length_bytes))
+    def vector(self, length_bytes: int, allowed: range) -> bytes:
+        length = self.number(length_bytes)
+        _expect(length in allowed)
+        return self.take(length)
 
 
 def verdict_of(text: bytes, bytes_max: int) -> Verdict:
@@ -112,8 +117,9 @@ def _server_name(message: bytes) -> bytes:
         raise _MalformedError
     hello = _Reader(head.text, hello_bytes)
     hello.take(34)
-    for length_bytes in (1, 2, 1):  # session, cipher suites, compression
-        hello.vector(length_bytes)
+    hello.vector(1, SESSION_BYTES)
+    hello.vector(2, CIPHERS_BYTES)
+    hello.vector(1, COMPRESSION_BYTES)
     if hello.left and hello.number(2) != hello.left:
         raise _MalformedError
     name = b""
@@ -127,16 +133,17 @@ def _extension(hello: _Reader, name: bytes) -> bytes:
     kind, left = hello.number(2), hello.number(2)
     if left > hello.left:
         raise _MalformedError
-    if kind != 0 or left < 5:
+    if kind != 0:
         hello.take(left)
         return name
-    hello.take(2)
-    if hello.number(1) != 0:
-        hello.take(left - 3)
-        return name
+    _expect(not name and left >= 5)
+    _expect(hello.number(2) == left - 2)  # one list
+    _expect(hello.number(1) == 0)  # of one host_name
     name_bytes = hello.number(2)
-    if name_bytes > min(left - 5, SNI_BYTES_MAX):
+    _expect(name_bytes == left - 5 and name_bytes in SNI_BYTES)
+    return hello.take(name_bytes)
+
+
+def _expect(condition: bool) -> None:  # noqa: FBT001 - a condition is what it takes
+    if not condition:
         raise _MalformedError
-    name = hello.take(name_bytes)
-    hello.take(left - 5 - name_bytes)
-    return name

@@ -91,7 +91,7 @@ BUILDS: Final = {
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),
     "race": Build("race", HERE / "race.pyx", ("-O2",)),
     "race_tsan": Build("race", HERE / "race.pyx", ("-O1", THREADS)),
-    "engine_tsan": Build("_fastpath", EXTENSION, ("-O1", THREADS)),
+    "engine_tsan": Build("_fastpath", EXTENSION, ("-O0", THREADS)),
 }
 
 

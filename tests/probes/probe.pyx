@@ -31,8 +31,7 @@ from proxy.fast.slab cimport (
 )
 from proxy.fast.stats cimport bucket_us, count_many, observe, uncount
 from proxy.fast.timer cimport (
-    timer_advance, timer_arm, timer_cancel, timer_is_armed, timer_next_due, timer_wait_ms,
-    wheel_init,
+    timer_advance, timer_arm, timer_cancel, timer_next_due, timer_wait_ms, wheel_init,
 )
 from proxy.fast.types cimport (
     HISTOGRAM_BUCKETS,
@@ -100,7 +99,7 @@ cdef class Look:
         return self.protocol
 
     def finish(self):
-        detect_finish(&self.detect)
+        detect_finish(&self.detect, &self.sni_ if self.keeps_name else NULL)
         return self.protocol
 
     def upstream_first(self, bytes text):
@@ -150,7 +149,7 @@ cdef class Wheel:
         timer_cancel(&self.wheel, &self.timers[number].node)
 
     def is_armed(self, int number):
-        return bool(timer_is_armed(&self.timers[number].node))
+        return self.timers[number].node.next != NULL
 
     def advance(self, now_ms):
         """Return the numbers of the timers that fired, in order."""

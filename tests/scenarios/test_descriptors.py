@@ -1,6 +1,7 @@
 """No file descriptor left: the proxy waits without spinning, and recovers by itself."""
 
 import contextlib
+import itertools
 import resource
 import socket
 
@@ -14,8 +15,9 @@ WAITING = 20
 
 
 def limit_fds(route: Route, count: int) -> None:
-    """Leave the proxy `count` more descriptors than it has now."""
-    limit = max(route.proxy.fds()) + 1 + count
+    """Leave the proxy `count` more descriptors than it has now, gaps in their numbers included."""
+    free = itertools.filterfalse(route.proxy.fds().__contains__, itertools.count())
+    limit = next(itertools.islice(free, count, None))
     resource.prlimit(route.proxy.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
 

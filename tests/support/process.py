@@ -79,8 +79,13 @@ class Proxy:
 
     def wait_ready(self) -> "Proxy":
         eventually("the proxy's ready line", lambda: self.logged("ready") or self._has_ended())
-        assert self.logged("ready"), f"ended early with {self._process.returncode}"
+        self._said_ready()
         return self
+
+    def _said_ready(self) -> dict[str, Any]:
+        line = self.logged("ready")
+        assert line, f"not ready, exit code {self._process.returncode}"
+        return line
 
     def _has_ended(self) -> bool:
         return self._process.poll() is not None and not self._reader.is_alive()
@@ -109,11 +114,11 @@ class Proxy:
         return live
 
     def admin_address(self) -> Address:
-        return parsed(self.status()["admin"])
+        return parsed(self._said_ready()["admin"])
 
     def listeners(self, direction: str) -> list[Address]:
         """Effective addresses in the order of the flags."""
-        rows = self.status()["listeners"]
+        rows = self._said_ready()["listeners"]
         return [parsed(row["address"]) for row in rows if row["direction"] == direction]
 
     def closed_by_reason(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tests.support import sockets
 from tests.support.process import Proxy
@@ -64,7 +64,7 @@ class Rig:
         self._sockets = ExitStack()
         self._proxies: list[Proxy] = []
         self._threads = ThreadPoolExecutor(max_workers=256, thread_name_prefix="rig")
-        self._futures: list[Future[object]] = []
+        self._futures: list[Future[Any]] = []
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._fd_limits = (soft, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

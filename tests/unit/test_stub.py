@@ -25,7 +25,7 @@ C_CLASSES: Final = ("Snapshot", "Engine")
 # What a module has besides its interface: imports, a table of its own, and what Cython adds.
 NO_INTERFACE: Final = {
     *("namedtuple", "AF_INET", "AF_INET6", "inet_ntop", "inet_pton"),
-    "SETTING_LIMITS",
+    
 }
 NO_INTERFACE_OF_A_CLASS: Final = {"__pyx_vtable__", "__reduce_cython__", "__setstate_cython__"}
 

@@ -1,12 +1,14 @@
 """100 MiB arrive as they were sent, each way and both ways at once, spliced and copied."""
 
+import contextlib
 import socket
 
 import pytest
 
 from tests.support.rig import Pair, Rig, Route
-from tests.support.sockets import receive_exactly
+from tests.support.sockets import expect_reset, receive_exactly, receive_until_end, reset
 from tests.support.transfers import MIB, Payload, receive_all, send_all
+from tests.support.waiting import eventually
 
 UP = Payload(1, 100 * MIB)
 DOWN = Payload(2, 100 * MIB)
@@ -51,6 +53,53 @@ def test_bulk_goes_by_splice_unless_it_is_switched_off(rig: Rig) -> None:
         assert route.proxy.connections()[0]["spliced"] is spliced
         started = route.proxy.metrics()("remora_events_total", event="splice_started")
         assert (started > 0) is spliced
+
+
+def test_a_download_goes_on_after_the_downstream_has_ended(bulk_route: Route) -> None:
+    rig, pair = bulk_route.rig, bulk_route.pair()
+    pair.downstream.sendall(b"GET everything\r\n")
+    pair.downstream.shutdown(socket.SHUT_WR)
+    assert receive_until_end(pair.upstream) == b"GET everything\r\n"
+    check(rig, pair.upstream, pair.downstream, DOWN)
+
+
+def test_a_reader_that_resets_in_full_flow_cuts_the_writer_off(bulk_route: Route) -> None:
+    for turn in range(20):
+        source, target = bulk_route.pair()[:: 1 if turn % 2 else -1]
+        sending = bulk_route.rig.background(send_until_reset, source)
+        receive_exactly(target, MIB)
+        reset(target)
+        sending.result()
+    check_nothing_held(bulk_route)
+
+
+def test_a_writer_that_resets_in_full_flow_is_no_end_for_the_reader(bulk_route: Route) -> None:
+    text = b"".join(Payload(6, 4 * MIB).blocks())
+    for turn in range(20):
+        source, target = bulk_route.pair()[:: 1 if turn % 2 else -1]
+        sending = bulk_route.rig.background(send_and_reset, source, text)
+        assert text.startswith(expect_reset(target))
+        sending.result()
+    check_nothing_held(bulk_route)
+
+
+def send_until_reset(sock: socket.socket) -> None:
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        while True:
+            sock.sendall(bytes(MIB))
+
+
+def send_and_reset(sock: socket.socket, text: bytes) -> None:
+    sock.sendall(text)
+    reset(sock)
+
+
+def check_nothing_held(route: Route) -> None:
+    def nothing_held() -> bool:
+        live = route.proxy.live()
+        return live["connections"] == live["buffers"] == live["pipes"] == 0
+
+    eventually("no connection, buffer or pipe in use", nothing_held)
 
 
 def test_small_messages_still_pass_one_by_one_after_bulk(rig: Rig) -> None:

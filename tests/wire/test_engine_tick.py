@@ -1,5 +1,7 @@
 """The worker as a passive object: driven by ticks on this thread, it does so much and no more."""
 
+import contextlib
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -8,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from proxy._fastpath import REASONS, Engine, Snapshot
+from tests.support.borrow import connected_sockets
 from tests.support.rig import Rig
 from tests.support.sockets import (
+    accepted,
     expect_end,
     expect_reset,
     expect_silence,
     fill_until_blocked,
     receive_exactly,
+    receive_until_end,
     reset,
 )
 from tests.support.stepper import EXPLICIT, SETTINGS, Stepper
@@ -55,7 +60,8 @@ def test_one_tick_accepts_whoever_waits_and_dials(stepper: Stepper) -> None:
         stepper.connect()
     stepper.tick()
     assert stepper.opened() == 5
-    assert [stepper.upstream.accept()[0].close() for _ in range(5)]
+    for _ in range(5):
+        stepper.upstream.accept()[0].close()
 
 
 def test_bytes_wait_in_the_kernel_until_the_next_tick(stepper: Stepper) -> None:
@@ -104,6 +110,38 @@ def test_a_closed_connection_is_gone_by_the_end_of_the_tick(stepper: Stepper) ->
     expect_reset(pair.upstream)
 
 
+def test_a_downstream_that_resets_while_it_is_written_to_is_a_reset_for_the_upstream(
+    stepper: Stepper,
+) -> None:
+    """The failing write takes the error from the socket: a read then says 0, and that is no end."""
+    pair = stepper.pair()
+    pair.upstream.sendall(b"more")
+    reset(pair.downstream)
+    stepper.tick()
+    assert expect_reset(pair.upstream) == b""
+
+
+def test_an_upstream_that_resets_while_it_is_written_to_is_a_reset_for_the_downstream(
+    stepper: Stepper,
+) -> None:
+    pair = stepper.pair()
+    pair.downstream.sendall(b"more")
+    reset(pair.upstream)
+    stepper.tick()
+    assert expect_reset(pair.downstream) == b""
+
+
+def test_what_was_said_before_a_reset_still_arrives_when_a_write_meets_the_reset(
+    stepper: Stepper,
+) -> None:
+    pair = stepper.pair()
+    pair.upstream.sendall(b"more")
+    pair.downstream.sendall(b"last words")
+    reset(pair.downstream)
+    stepper.tick()
+    assert expect_reset(pair.upstream) == b"last words"
+
+
 def test_resets_of_both_sides_in_one_tick_close_once(stepper: Stepper) -> None:
     pairs = [stepper.pair() for _ in range(20)]
     for pair in pairs:
@@ -148,7 +186,7 @@ def test_closing_an_unknown_connection_is_no_error(stepper: Stepper) -> None:
 
 
 def test_a_slot_used_again_is_a_new_connection(stepper: Stepper) -> None:
-    ids = set()
+    ids: set[int] = set()
     for _ in range(50):
         pair = stepper.pair()
         ids.update(row.id for row in stepper.rows())
@@ -156,6 +194,69 @@ def test_a_slot_used_again_is_a_new_connection(stepper: Stepper) -> None:
         pair.upstream.close()
         stepper.tick_until("the end", lambda: stepper.live()["connections"] == 0)
     assert len(ids) == 50
+
+
+def test_an_upstream_that_resets_before_its_connect_was_seen_is_no_failed_dial(
+    stepper: Stepper,
+) -> None:
+    """It has accepted, and gone away again, between two ticks."""
+    stepper.tick()
+    downstream = stepper.connect()
+    stepper.tick()
+    reset(accepted(stepper.upstream))
+    stepper.settle()
+    expect_reset(downstream)
+    assert stepper.closed("upstream_reset") == 1
+
+
+def test_an_upstream_that_speaks_and_ends_before_its_connect_was_seen_is_heard(
+    stepper: Stepper,
+) -> None:
+    stepper.tick()
+    downstream = stepper.connect()
+    stepper.tick()
+    with accepted(stepper.upstream) as upstream:
+        upstream.sendall(b"busy, go away")
+        upstream.shutdown(socket.SHUT_WR)
+        stepper.settle()
+        assert receive_until_end(downstream) == b"busy, go away"
+
+
+def test_a_downstream_that_speaks_and_ends_before_it_was_accepted_is_heard(
+    stepper: Stepper,
+) -> None:
+    downstream = stepper.connect()
+    downstream.sendall(b"note this")
+    downstream.shutdown(socket.SHUT_WR)
+    stepper.settle()
+    upstream = stepper.rig.keep(accepted(stepper.upstream))
+    stepper.settle()
+    assert receive_until_end(upstream) == b"note this"
+
+
+def test_a_downstream_that_resets_before_it_was_accepted_harms_nobody(stepper: Stepper) -> None:
+    stepper.tick()
+    for _ in range(10):
+        reset(stepper.connect())
+    stepper.settle()
+    assert stepper.live()["connections"] == 0
+    stepper.upstream.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            with stepper.upstream.accept()[0] as upstream:
+                expect_reset(upstream)
+
+
+def test_a_connection_that_waited_before_the_worker_took_over_has_the_options_too(
+    stepper: Stepper,
+) -> None:
+    """What is accepted inherits from the listener as it was when the handshake was done."""
+    downstream = stepper.connect()
+    stepper.settle()
+    with connected_sockets(os.getpid()) as ours:
+        (side,) = [sock for sock in ours if sock.getpeername() == downstream.getsockname()]
+        assert side.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert side.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_a_connection_that_ends_while_it_is_dialled_is_gone(stepper: Stepper) -> None:

@@ -18,6 +18,7 @@ def test_five_hundred_idle_connections_hold_no_buffer_and_no_pipe(route: Route) 
         pair.upstream.sendall(b"y" * 5000)
         receive_exactly(pair.downstream, 5000)
     live = eventually("buffers given back", lambda: held_by(route, buffers=0, pipes=0))
+    assert live is not None
     assert live["connections"] == IDLE
 
 

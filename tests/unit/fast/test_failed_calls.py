@@ -143,6 +143,14 @@ class Life:
         downstream.close()
         self.tick()
 
+    def say_bye_and_reset(self, address: tuple[str, int]) -> None:
+        """Nobody reads the downstream any more: the reset comes by an event alone."""
+        downstream, _ = self.pair(address)
+        downstream.shutdown(socket.SHUT_WR)
+        self.tick()
+        reset(downstream)
+        self.tick()
+
     def say_hello(self, address: tuple[str, int]) -> None:
         downstream, upstream = self.pair(address)
         downstream.send(HELLO)

@@ -75,7 +75,6 @@ def test_workers_and_python_have_no_race_over_snapshots_commands_records_and_dum
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.xfail(reason="stats() reads live_count of slabs and pools plainly", strict=True)
 def test_workers_and_python_have_no_race_over_the_counters() -> None:
     done = run_traffic("--count")
     assert done.returncode == 0, done.stderr
