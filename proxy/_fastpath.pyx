@@ -546,11 +546,11 @@ cdef class Engine:
         connections = buffers = pipes = listeners = upstreams = exchanges = 0
         for i in range(self.worker_count):
             w = self.workers[i]
-            connections += w.conns.live_count
-            buffers += w.bufs.live_count
-            upstreams += w.ups.live_count
-            exchanges += w.exchanges.live_count
-            pipes += w.pipes.live_count
+            connections += load_relaxed(&w.live_connections)
+            buffers += load_relaxed(&w.live_bufs)
+            upstreams += load_relaxed(&w.live_ups)
+            exchanges += load_relaxed(&w.live_exchanges)
+            pipes += load_relaxed(&w.live_pipes)
             listeners += load_relaxed(&w.live_listeners)
             longest_us = max(longest_us, load_relaxed(&w.stats.longest_tick_us))
             store_relaxed(&w.stats.longest_tick_us, 0)

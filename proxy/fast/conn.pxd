@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
+from proxy.fast.detect cimport detect_finish
 from proxy.fast.exchange cimport exchange_end
 from proxy.fast.limits cimport CONN_BYTES_MAX, DIAL_FAILED_GRACE_MS, LINGER_MS
 from proxy.fast.pipes cimport pipe_give
@@ -21,7 +22,7 @@ from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
     PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
     REASON_DOWNSTREAM_TIMEOUT, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
-    REASON_UPSTREAM_TIMEOUT,
+    REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give

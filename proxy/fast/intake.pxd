@@ -29,7 +29,7 @@ from proxy.fast.upstream cimport upstream_dial
 cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint8_t reason = c.dial_reason
     if c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
-        detect_finish(&c.detect)
+        detect_finish(&c.detect, c.sni)
         conn_label(w, c, c.detect.protocol)
     c.mode = MODE_RELAY
     c.flows[DOWNSTREAM].held = c.pending

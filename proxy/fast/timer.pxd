@@ -82,6 +82,10 @@ cdef inline void timer_unlink(wheel_t* wheel, timer_node_t* node) noexcept nogil
             wheel.occupied[node.level] &= ~(<uint64_t>1 << node.slot)
 
 
+cdef inline bint timer_is_armed(const timer_node_t* node) noexcept nogil:
+    return node.next != NULL
+
+
 cdef inline void timer_cancel(wheel_t* wheel, timer_node_t* node) noexcept nogil:
     if node.next != NULL:
         timer_unlink(wheel, node)

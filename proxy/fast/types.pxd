@@ -444,6 +444,8 @@ cdef struct worker_t:
     uint64_t live_listeners
     uint64_t live_bufs
     uint64_t live_pipes
+    uint64_t live_ups
+    uint64_t live_exchanges
     uint64_t must_stop          # set by Python, once: reset everything, end the thread
     ring_t   commands           # Python to worker
     ring_t   records            # worker to Python: connections

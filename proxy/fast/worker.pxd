@@ -312,18 +312,18 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
     cdef socklen_t length = sizeof(sockaddr_storage)
     cdef epoll_event event
     FP_ASSERT(w.listener_count < LISTENERS_MAX)     # Engine.listen() counts
-    l = &w.listeners[w.listener_count]
-    memset(l, 0, sizeof(listener_t))
-    l.fd = command.a
-    l.direction = <uint8_t>command.b
-    l.target = command.c
-    l.id = command.d
-    l.timer.kind = TIMER_LISTENER
-    l.timer.owner = l
-    if getsockname(l.fd, <sockaddr*>&storage, &length) == 0:
-        addr_from_sockaddr(&l.bound, &storage)
-    l.is_fresh = 1
-    upstream_set_options(l.fd, w.snapshot)
+    listener = &w.listeners[w.listener_count]
+    memset(listener, 0, sizeof(listener_t))
+    listener.fd = command.a
+    listener.direction = <uint8_t>command.b
+    listener.target = command.c
+    listener.id = command.d
+    listener.timer.kind = TIMER_LISTENER
+    listener.timer.owner = listener
+    if getsockname(listener.fd, <sockaddr*>&storage, &length) == 0:
+        addr_from_sockaddr(&listener.bound, &storage)
+    listener.is_fresh = 1
+    upstream_set_options(listener.fd, w.snapshot)
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
     w.listener_count += 1
@@ -473,6 +473,8 @@ cdef inline void worker_count_live(worker_t* w) noexcept nogil:
     store_relaxed(&w.live_connections, w.conns.live_count)
     store_relaxed(&w.live_bufs, w.bufs.live_count)
     store_relaxed(&w.live_pipes, w.pipes.live_count)
+    store_relaxed(&w.live_ups, w.ups.live_count)
+    store_relaxed(&w.live_exchanges, w.exchanges.live_count)
 
 
 # One round. `timeout_ms` < 0: wait for ever. Returns the number of events. A snapshot must have
