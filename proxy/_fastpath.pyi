@@ -10,16 +10,15 @@ DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
 PROTOCOLS: Final[tuple[str, ...]]  # "pending", "http1", "http2", "tls", "opaque", "none"
 SPEAKERS: Final[tuple[str, ...]]  # "none", "downstream", "upstream"
 REASONS: Final[tuple[str, ...]]  # close reasons; index 0 is "open" and never counted as closed
-EVENTS: Final[
-    tuple[str, ...]
-]  # names of the plain event counters, in the order of stats()["events"]
+EVENTS: Final[tuple[str, ...]]  # names of the plain counters, in the order of stats()["events"]
 PHASES: Final[tuple[str, ...]]  # "connecting", "relaying", "half_open"
 METHODS: Final[tuple[str, ...]]  # classes of request methods; index 0 is "OTHER", for the rest
 FLAGS: Final[tuple[str, ...]]  # Envoy's response flags; index 0 is "-": the upstream's own answer
 BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
-ABI: Final[
-    str
-]  # build of the extension: "release" or "debug" (debug poisons freed memory, asserts)
+ABI: Final[str]  # "release" or "debug" (debug asserts, and poisons freed memory)
+
+# Setting of a Snapshot → lowest and highest value that the data plane can work with.
+SETTING_LIMITS: Final[dict[str, tuple[int, int]]]
 
 class Connection(NamedTuple):
     """One connection as a worker saw it: a row of `connections`, or a record of a closed one."""
@@ -91,7 +90,7 @@ class Engine:
 
     record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
     def __init__(self, workers: int, connections_max: int, *, records: int = 1024) -> None:
-        """Allocate workers (1..64) and rings of `records` (2^n) places; no thread runs yet."""
+        """Allocate workers (1..64) and rings of `records` (2^n) items; no thread runs yet."""
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` current; the engine keeps it alive until every worker has left it."""
     def released_version(self) -> int:
@@ -115,7 +114,7 @@ class Engine:
     def record_connections(self, enabled: bool) -> None:
         """Switch records of closed connections and finished requests on or off (off at first)."""
     def read_records(self, limit: int) -> list[Connection]:
-        """Take up to `limit` records of closed connections; clears the eventfd if that is all."""
+        """Take up to `limit` records of closed connections; the eventfd is clear when all are."""
     def read_requests(self, limit: int) -> list[Request]:
         """Take up to `limit` records of finished requests.
 
@@ -126,7 +125,7 @@ class Engine:
     def take_connections(self) -> list[Connection] | None:
         """Rows of the last request, or None while a worker has not answered yet."""
     def stats(self) -> dict[str, list[int]]:
-        """Counters summed over workers, row-major flat lists.
+        """Return counters summed over workers, as row-major flat lists.
 
         opened[direction]; open[direction][protocol]; closed[direction][protocol][reason];
         detected[direction][protocol][speaker];

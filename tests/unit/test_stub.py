@@ -23,10 +23,7 @@ CLASSES: Final = {node.name: node for node in STUB.body if isinstance(node, ast.
 C_CLASSES: Final = ("Snapshot", "Engine")
 
 # What a module has besides its interface: imports, a table of its own, and what Cython adds.
-NO_INTERFACE: Final = {
-    *("namedtuple", "AF_INET", "AF_INET6", "inet_ntop", "inet_pton"),
-    
-}
+NO_INTERFACE: Final = {"namedtuple", "AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 NO_INTERFACE_OF_A_CLASS: Final = {"__pyx_vtable__", "__reduce_cython__", "__setstate_cython__"}
 
 Parameters: TypeAlias = list[tuple[str, str, bool]]  # name, kind, has a default
