@@ -63,9 +63,11 @@ BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
 ABI = "debug" if FP_IS_DEBUG else "release"
 
 if (
-    len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS), len(METHODS), len(FLAGS),
+    len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS), len(METHODS),
+    len(FLAGS),
 ) != (
-    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT, FLAG_COUNT,
+    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
+    FLAG_COUNT,
 ):
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
@@ -585,7 +587,8 @@ cdef class Engine:
             "tick": [self._sum(<char*>&s.ticks - base, sizeof(s.ticks))[0], longest_us],
         }
 
-    # Responses so far: (direction, status, flag, count), only what was counted. Status 0: none came.
+    # Responses so far: (direction, status, flag, count), only what was counted. Status 0: none
+    # came.
     def responses(self):
         cdef int d, status, flag, worker
         cdef uint64_t total

@@ -19,10 +19,10 @@ from proxy.fast.pipes cimport pipe_give
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.reasons cimport (
-    EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
+    EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
     PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
-    REASON_DOWNSTREAM_TIMEOUT, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
-    REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
+    REASON_DOWNSTREAM_TIMEOUT, REASON_FLUSH_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK,
+    REASON_OPEN, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give
@@ -60,7 +60,7 @@ cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexce
         return c.dialled_ms + w.snapshot.connect_ms[c.direction]
     if c.mode == MODE_INTAKE and c.dial_reason:
         return c.dialled_ms + DIAL_FAILED_GRACE_MS
-    if c.mode == MODE_INTAKE and c.pending != NULL:
+    if c.mode == MODE_INTAKE and (c.pending != NULL or c.up == NULL):
         return c.active_ms + w.snapshot.detect_ms
     if c.mode != MODE_HTTP:
         if c.phase == PHASE_HALF_OPEN:
@@ -179,8 +179,11 @@ cdef inline void conn_drop_upstream(worker_t* w, conn_t* c, bint as_reset) noexc
 # The connection ends in the middle of an exchange: say whose doing it was.
 cdef inline void conn_end_exchange(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint8_t flag = FLAG_LR
-    if c.close_reason in (REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT):
+    if c.close_reason in (
+            REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT, REASON_FLUSH_TIMEOUT):
         flag = FLAG_DC
+    elif c.close_reason in (REASON_NO_MEMORY, REASON_NO_FDS):
+        flag = FLAG_OM
     elif c.close_reason in (REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT):
         flag = FLAG_UC
     exchange_end(w, c.direction, c.exchange, flag)

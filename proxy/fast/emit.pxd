@@ -2,9 +2,10 @@
 #
 # L3. Writing heads: what was parsed, less what is hop-by-hop, plus what we add. Sans-I/O.
 #
-# Rule 1: names, values, order and case stay as they came. Whole runs of kept lines are copied at once.
-# Rule 2: the target has room: H1_HEAD_BYTES_MAX for the head and OUT_EXTRA_BYTES for the rest; every
-#         addition here has a bound, and their sum is far below that.
+# Rule 1: names, values, order and case stay as they came. Whole runs of kept lines are copied at
+#         once.
+# Rule 2: the target has room: H1_HEAD_BYTES_MAX for the head and OUT_EXTRA_BYTES for the rest;
+#         every addition here has a bound, and their sum is far below that.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 

@@ -48,7 +48,7 @@ cdef inline void exchange_post(
     else:
         record.log = x.log[0]
         record.duration_us = duration_us
-        record.sent_after_us = x.sent_us - x.started_us if x.sent_us > x.started_us else 0
+        record.sent_after_us = x.sent_us - x.started_us + 1 if x.sent_us else 0
         record.first_byte_after_us = x.first_byte_us - x.started_us if x.first_byte_us else 0
         record.request_bytes = x.request_body.data_bytes
         record.response_bytes = x.response_body.data_bytes

@@ -67,6 +67,6 @@ cdef inline bint header_may_trail(uint8_t id) noexcept nogil:
 # Fields that a Connection header may not talk us into dropping: they frame or route the message,
 # or tell the upstream what we know of its peer.
 cdef inline bint header_is_kept(uint8_t id) noexcept nogil:
-    return id in (HEADER_HOST, HEADER_CONTENT_LENGTH, HEADER_TRANSFER_ENCODING, HEADER_AUTHORIZATION,
-                  HEADER_X_REQUEST_ID, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO,
-                  HEADER_TRACEPARENT)
+    return id in (
+        HEADER_HOST, HEADER_CONTENT_LENGTH, HEADER_TRANSFER_ENCODING, HEADER_AUTHORIZATION,
+        HEADER_X_REQUEST_ID, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_TRACEPARENT)

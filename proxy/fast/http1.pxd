@@ -342,8 +342,8 @@ cdef inline int h1_authority(
     return H1_OK if i > start and source[start] != c':' else H1_BAD
 
 
-# The form of the target (RFC 9112 section 3.2): "/path", "http://...", "host:port" for CONNECT only,
-# "*" for OPTIONS only.
+# The form of the target (RFC 9112 section 3.2): "/path", "http://...", "host:port" for CONNECT
+# only, "*" for OPTIONS only.
 cdef inline int h1_target(h1_head_t* head, const char* source) noexcept nogil:
     cdef const char* target = source + head.target
     head.authority_bytes = 0

@@ -4,7 +4,8 @@
 #
 # Only what could become HTTP (or a ClientHello) is held back, and only until that is decided or
 # `detect_ms` is over: HTTP must be parsed from its first byte, everything else is relayed at once.
-# The upstream is being dialled meanwhile; if it speaks first, this is no HTTP, and the relay takes over.
+# The upstream is being dialled meanwhile; if it speaks first, this is no HTTP, and the relay takes
+# over.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from proxy.fast.buf cimport buf_append
@@ -75,7 +76,8 @@ cdef inline void intake_take(worker_t* w, conn_t* c, uint32_t length) noexcept n
     elif detect_feed(&c.detect, <const uint8_t*>w.scratch, length, w.snapshot.detect_bytes_max,
                      c.sni):
         intake_decided(w, c)
-    elif not intake_is_promising(<uint8_t>w.scratch[0]) and c.flows[DOWNSTREAM].read_bytes == length:
+    elif c.flows[DOWNSTREAM].read_bytes == length and not intake_is_promising(
+            <uint8_t>w.scratch[0]):
         intake_to_relay(w, c)
     else:
         conn_arm_timer(w, c)
@@ -109,6 +111,14 @@ cdef inline void intake_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noex
     conn_arm_timer(w, c)
 
 
-# Nobody will say more in time: relay it as it is, or tell of the dial that failed.
+# Nobody will say more in time: relay it as it is, or tell of the dial that failed. Where no dial
+# was made, because the endpoint has a pool, it is made now: somebody may wait for the upstream to
+# speak.
 cdef inline void intake_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
-    intake_to_relay(w, c)
+    cdef uint8_t reason
+    if c.pending != NULL or c.dial_reason:
+        intake_to_relay(w, c)
+        return
+    reason = upstream_dial(w, c)
+    if reason != REASON_OPEN:
+        conn_close(w, c, reason)

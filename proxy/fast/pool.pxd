@@ -4,10 +4,10 @@
 #
 # Rule 1: an up_t has one owner, or none while it is idle in its pool. Whoever lets it go calls
 #         up_release() or up_close(); the memory goes at the end of the tick (up_reap).
-# Rule 2: an idle connection that closes, resets or says anything is closed at once: bytes that nobody
-#         asked for must never meet the next request (RFC 9112 section 9.2).
-# Rule 3: a pool remembers that its endpoint spoke HTTP; to such an endpoint nothing is dialled before
-#         there is a request, because an idle connection may serve it.
+# Rule 2: an idle connection that closes, resets or says anything is closed at once: bytes that
+#         nobody asked for must never meet the next request (RFC 9112 section 9.2).
+# Rule 3: a pool remembers that its endpoint spoke HTTP; to such an endpoint nothing is dialled
+#         before there is a request, because an idle connection may serve it.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 

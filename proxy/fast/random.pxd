@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L2. Random bits for identifiers and jitter: xoroshiro128+ (Blackman and Vigna, 2018), seeded by the
-# kernel. Not for secrets.
+# L2. Random bits for identifiers and jitter: xoroshiro128+ (Blackman and Vigna, 2018), seeded by
+# the kernel. Not for secrets.
 from libc.stdint cimport uint64_t
 
 

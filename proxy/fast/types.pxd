@@ -322,7 +322,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint64_t head_us            # first byte of the request head that is being read; 0: none
     uint64_t finished_count     # exchanges
     uint8_t  must_end           # HTTP: once its answer is written
-    uint8_t  dial_reason        # why the dial failed while nobody knew the protocol yet; 0: it did not
+    uint8_t  dial_reason        # why the dial failed before the protocol was known; 0: it did not
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed

@@ -23,9 +23,9 @@ from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
-from proxy.fast.h1 cimport (
-    h1_dial_failed, h1_drain, h1_on_timeout, h1_pump, h1_pump_linger, h1_resume,
-)
+from proxy.fast.h1 cimport h1_drain, h1_on_timeout, h1_pump, h1_resume
+from proxy.fast.h1_end cimport h1_pump_linger
+from proxy.fast.h1_upstream cimport h1_dial_failed
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX
 from proxy.fast.listener cimport (
@@ -276,7 +276,8 @@ cdef inline void worker_on_conn_timer(worker_t* w, conn_t* c) noexcept nogil:
         worker_on_dial_failed(w, c, REASON_CONNECT_TIMEOUT)
     elif c.mode == MODE_HTTP:
         h1_on_timeout(w, c)
-    elif c.mode == MODE_INTAKE and (c.dial_reason or c.pending != NULL):
+    elif c.mode == MODE_INTAKE and (
+            c.dial_reason or c.pending != NULL or c.up == NULL):
         intake_on_timeout(w, c)
     elif c.phase == PHASE_HALF_OPEN:
         conn_close(w, c, REASON_HALF_OPEN_TIMEOUT)

@@ -1,0 +1,271 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. HTTP/1.1 responses: from an upstream to the downstream.
+#
+# Rule 1: an upstream connection goes back to its pool only after a whole response to a whole
+#         request with not one byte behind it (RFC 9112 section 9.2).
+# Rule 2: a response cut short is cut for the downstream, too; its connection never ends cleanly.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from proxy.fast.body cimport BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_start
+from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_length
+from proxy.fast.conn cimport conn_close, conn_drop_flow, conn_drop_upstream
+from proxy.fast.emit cimport emit_head, emit_text
+from proxy.fast.exchange cimport exchange_answered, exchange_end
+from proxy.fast.h1_end cimport h1_end_downstream, h1_reply
+from proxy.fast.h1_request cimport h1_splice
+from proxy.fast.h1_rewrite cimport h1_emit_response, h1_keep_upgrade
+from proxy.fast.h1_upstream cimport h1_retry
+from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_parse_trailers, h1_scan, h1_scan_trailers
+from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
+from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
+from proxy.fast.pool cimport up_release
+from proxy.fast.reasons cimport (
+    BODY_CHUNKED, BODY_TUNNEL, BODY_UNTIL_CLOSE, FLAG_NONE, FLAG_UC, FLAG_UPE, FP_OK,
+    HEADER_UPGRADE, REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
+)
+from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
+from proxy.fast.types cimport (
+    DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
+    RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, h1_head_t, up_t, worker_t,
+)
+
+
+# From here on it is not HTTP any more: 101, or 2xx to CONNECT.
+cdef inline void h1_become_tunnel(worker_t* w, conn_t* c) noexcept nogil:
+    exchange_end(w, c.direction, c.exchange, FLAG_NONE)
+    c.exchange = NULL
+    c.mode = MODE_RELAY
+    c.flows[DOWNSTREAM].mode = FLOW_COPY
+    c.flows[UPSTREAM].mode = FLOW_COPY
+    if c.pending != NULL:                   # what the downstream said ahead of the answer
+        relay_write(w, c, DOWNSTREAM, buf_at(c.pending, c.pending.start), buf_length(c.pending))
+        buf_give(&w.bufs, c.pending)
+        c.pending = NULL
+    c.down.is_readable = 1
+
+
+# A whole response head. Returns the bytes used, or -1 when the upstream's answer was replaced.
+cdef inline int64_t h1_on_response_head(
+    worker_t* w, conn_t* c, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef h1_head_t* head = &w.h1
+    cdef exchange_t* x = c.exchange
+    cdef int64_t n = h1_scan(source, length, c.up.scanned_bytes)
+    cdef uint32_t at, body_bytes
+    if n == 0:
+        c.up.scanned_bytes = length
+        return 0
+    c.up.scanned_bytes = 0
+    if n < 0 or h1_parse_response(head, source, <uint32_t>n, x.method) != H1_OK or (
+            head.status == 101 and not x.wants_upgrade) or (
+            head.body == BODY_CHUNKED and x.minor == 0):
+        h1_reply(w, c, 502, FLAG_UPE, b"response_malformed")
+        return -1
+    if x.replay != NULL:
+        buf_give(&w.bufs, x.replay)
+        x.replay = NULL
+    if head.status < 200 and head.status != 101:
+        if x.minor == 1:                    # RFC 9110 section 15.2: not to HTTP/1.0
+            relay_write(w, c, UPSTREAM, w.out, h1_emit_response(w, c, head, source))
+        return n
+    exchange_answered(w, c.direction, x, clock_us(CLOCK_MONOTONIC))
+    x.status = head.status
+    x.response_state = RESPONSE_BODY
+    x.upstream_persists = head.is_persistent
+    if (head.body == BODY_UNTIL_CLOSE or x.request_state != REQUEST_DONE
+            or (w.draining >> c.direction) & 1):
+        x.must_close = 1
+    if head.status == 101:
+        head.has_upgrade = head.first[HEADER_UPGRADE] >= 0
+        h1_keep_upgrade(head, source)
+    body_start(&x.response_body, head.body, head.content_length)
+    body_bytes = body_feed(&x.response_body, source + n, length - <uint32_t>n)
+    at = h1_emit_response(w, c, head, source)
+    if body_bytes <= BODY_JOIN_BYTES_MAX:
+        at = emit_text(w.out, at, source + n, body_bytes)
+        relay_write(w, c, UPSTREAM, w.out, at)
+    elif relay_write(w, c, UPSTREAM, w.out, at) == FP_OK:
+        relay_write(w, c, UPSTREAM, source + n, body_bytes)
+    if x.response_body.kind == BODY_TUNNEL:
+        h1_become_tunnel(w, c)
+    elif x.response_body.state == BODY_COMPLETE:
+        x.response_state = RESPONSE_DONE
+    return n + body_bytes
+
+
+# More of the response's body. Returns the bytes used, or -1 when the connection was cut.
+cdef inline int64_t h1_on_response_body(
+    worker_t* w, conn_t* c, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    cdef int64_t n
+    cdef uint32_t used
+    if x.response_body.state == BODY_TRAILERS:
+        n = h1_scan_trailers(source, length, c.up.scanned_bytes)
+        c.up.scanned_bytes = length if n == 0 else 0
+        if n == 0:
+            return 0
+        if n > 0 and h1_parse_trailers(&w.h1, source, <uint32_t>n) == H1_OK:
+            used = emit_head(w.out, &w.h1, source)
+            used = emit_text(w.out, used, b"\r\n", 2)
+            x.response_body.state = BODY_COMPLETE
+            x.response_state = RESPONSE_DONE
+            relay_write(w, c, UPSTREAM, w.out, used)
+            return n
+        x.response_body.state = BODY_BROKEN
+    used = 0
+    if x.response_body.state != BODY_BROKEN:
+        used = body_feed(&x.response_body, source, length)
+    if x.response_body.state == BODY_COMPLETE:
+        x.response_state = RESPONSE_DONE
+    if used:
+        relay_write(w, c, UPSTREAM, source, used)
+    elif x.response_body.state == BODY_BROKEN:
+        x.flag = FLAG_UPE
+        conn_close(w, c, REASON_UPSTREAM_RESET)
+        return -1
+    return used
+
+
+# Has the upstream nothing more to say? Only a read that filled its buffer leaves that open.
+cdef inline bint h1_is_silent(up_t* up) noexcept nogil:
+    cdef char byte = 0
+    if not up.side.is_readable:
+        return True
+    if recv(up.side.fd, &byte, 1, 0) < 0 and errno == EAGAIN:
+        up.side.is_readable = 0
+        return True
+    return False
+
+
+# The response is whole: the upstream connection is free again, the downstream's goes on or ends.
+cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    cdef up_t* up = c.up
+    cdef bint is_whole = x.request_state == REQUEST_DONE and (
+        c.flows[DOWNSTREAM].held == NULL and c.flows[DOWNSTREAM].pipe == NULL)
+    cdef bint closes = x.must_close or not is_whole
+    cdef bint reusable = (
+        x.upstream_persists and is_whole and up.pool != NULL and up.pending == NULL
+        and not up.side.is_hungup and h1_is_silent(up))
+    exchange_end(w, c.direction, x, FLAG_NONE)
+    c.exchange = NULL
+    c.flows[DOWNSTREAM].mode = FLOW_COPY
+    c.flows[UPSTREAM].mode = FLOW_COPY
+    c.flows[UPSTREAM].has_eof = 0
+    if reusable:
+        c.up = NULL
+        c.sides[UPSTREAM] = &w.nobody
+        up_release(w, up)
+    else:
+        conn_drop_flow(w, c, DOWNSTREAM)
+        conn_drop_upstream(w, c, False)
+    c.active_ms = w.now_ms
+    c.finished_count += 1
+    if not closes:
+        return
+    if is_whole and c.pending == NULL and not c.down.is_readable and (
+            c.flows[UPSTREAM].held == NULL and c.flows[UPSTREAM].pipe == NULL):
+        conn_close(w, c, REASON_OK)         # nothing unread: closing sends FIN, no RST
+    else:
+        h1_end_downstream(w, c)
+
+
+# The upstream said FIN or RST (`error`), or took no more bytes, in the middle of an exchange.
+cdef inline void h1_on_upstream_gone(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    if x.response_state == RESPONSE_BODY and x.response_body.kind == BODY_UNTIL_CLOSE and (
+            c.flows[UPSTREAM].has_eof and not c.broken_side):
+        x.response_body.state = BODY_COMPLETE
+        x.response_state = RESPONSE_DONE
+        x.upstream_persists = 0
+        h1_finish(w, c)
+    elif x.response_state != RESPONSE_HEAD:
+        x.flag = FLAG_UC
+        conn_close(w, c, REASON_UPSTREAM_RESET)
+    elif c.up.request_count > 1 and c.up.pending == NULL and h1_retry(w, c) == FP_OK:
+        return
+    else:
+        h1_reply(w, c, 503, FLAG_UC, b"upstream_closed")
+
+
+# Understand as much of source[0:length] as there is; keep the rest in up.pending.
+cdef inline void h1_take_response(
+    worker_t* w, conn_t* c, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef up_t* up = c.up
+    cdef uint32_t at = 0
+    cdef int64_t used = 1
+    while at < length and used > 0 and c.exchange != NULL and c.mode == MODE_HTTP and (
+            c.close_reason == REASON_OPEN):
+        if c.exchange.response_state == RESPONSE_DONE:
+            break
+        if c.exchange.response_state == RESPONSE_HEAD:
+            used = h1_on_response_head(w, c, source + at, length - at)
+        else:
+            used = h1_on_response_body(w, c, source + at, length - at)
+        if used > 0:
+            at += <uint32_t>used
+    if c.up != up or up == NULL or up.is_dead:
+        return
+    if c.mode == MODE_RELAY and at < length:
+        relay_write(w, c, UPSTREAM, source + at, length - at)
+        at = length
+    if up.pending != NULL:
+        buf_consume(&w.bufs, &up.pending, at)
+    elif at < length and not buf_append(&w.bufs, &up.pending, source + at, length - at):
+        conn_close(w, c, REASON_NO_MEMORY)
+
+
+# Responses: from the upstream to the downstream, as far as they go now.
+cdef inline void h1_pump_response(worker_t* w, conn_t* c, int64_t* turn_bytes) noexcept nogil:
+    cdef exchange_t* x
+    cdef up_t* up
+    cdef const char* source
+    cdef uint32_t length
+    cdef int64_t n, used
+    while c.close_reason == REASON_OPEN and c.mode == MODE_HTTP:
+        x = c.exchange
+        up = c.up
+        if relay_flush(w, c, UPSTREAM) != FP_OK or turn_bytes[0] <= 0:
+            return
+        if x == NULL or up == NULL or not up.is_connected:
+            return
+        if x.response_state == RESPONSE_DONE:
+            h1_finish(w, c)
+            return
+        if not up.side.is_readable:
+            return
+        if x.response_state == RESPONSE_BODY and h1_splice(
+                w, c, UPSTREAM, &x.response_body, up.pending, turn_bytes):
+            if x.response_body.state == BODY_COMPLETE:
+                x.response_state = RESPONSE_DONE
+            elif c.flows[UPSTREAM].has_eof:
+                if relay_flush(w, c, UPSTREAM) == FP_OK:
+                    h1_on_upstream_gone(w, c)
+                return
+            if c.flows[UPSTREAM].pipe == NULL and not up.side.is_readable and (
+                    x.response_state != RESPONSE_DONE):
+                return
+            continue
+        n = recv(up.side.fd, w.scratch, BUF_BYTES, 0)
+        if n <= 0:
+            if n < 0 and errno == EAGAIN:
+                up.side.is_readable = 0
+                return
+            c.flows[UPSTREAM].has_eof = n == 0
+            h1_on_upstream_gone(w, c)
+            return
+        relay_count_read(w, c, UPSTREAM, n)
+        turn_bytes[0] -= n
+        if n < BUF_BYTES:
+            up.side.is_readable = up.side.is_hungup | up.side.is_urgent
+        source = w.scratch
+        length = <uint32_t>n
+        if up.pending != NULL:
+            if not buf_append(&w.bufs, &up.pending, w.scratch, length):
+                conn_close(w, c, REASON_NO_MEMORY)
+                return
+            source = buf_at(up.pending, up.pending.start)
+            length = buf_length(up.pending)
+        h1_take_response(w, c, source, length)

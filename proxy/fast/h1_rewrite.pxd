@@ -1,0 +1,150 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. What we change in the heads that pass: hop-by-hop fields go, what the next hop should know
+# comes.
+#
+# Rule 1: everything else stays byte for byte, in its order and case.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
+from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
+from proxy.fast.limits cimport LOG_ID_BYTES_MAX
+from proxy.fast.random cimport random_next
+from proxy.fast.reasons cimport (
+    BODY_TUNNEL, HEADER_HOST, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR,
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
+)
+from proxy.fast.request_log cimport h1_keep
+from proxy.fast.types cimport conn_t, exchange_t, h1_field_t, h1_head_t, request_log_t, worker_t
+
+
+# The last field of that name, dropped to be written again behind the others; NULL when there is
+# none.
+cdef inline const h1_field_t* h1_drop_last(h1_head_t* head, uint8_t id) noexcept nogil:
+    cdef int i
+    for i in range(head.field_count - 1, -1, -1):
+        if head.fields[i].id == id:
+            head.fields[i].is_dropped = 1
+            head.dropped_count += 1
+            return &head.fields[i]
+    return NULL
+
+
+# Does the target name another host than Host does? The target wins (RFC 9112 section 3.2.2).
+cdef inline bint h1_has_other_host(const h1_head_t* head, const char* source) noexcept nogil:
+    cdef const h1_field_t* field
+    if head.authority_bytes == 0 or head.first[HEADER_HOST] < 0:
+        return False
+    field = &head.fields[head.first[HEADER_HOST]]
+    return field.value_bytes != head.authority_bytes or memcmp(
+        source + field.value, source + head.authority, field.value_bytes) != 0
+
+
+# The head with, if it must be, the Host that its target names.
+cdef inline uint32_t h1_emit_host(
+    char* out, h1_head_t* head, const char* source, bint is_other,
+) noexcept nogil:
+    cdef uint32_t at
+    if not is_other:
+        return emit_head(out, head, source)
+    head.fields[head.first[HEADER_HOST]].is_dropped = 1
+    head.dropped_count += 1
+    at = emit_head(out, head, source)
+    at = emit_text(out, at, b"Host: ", 6)
+    at = emit_text(out, at, source + head.authority, head.authority_bytes)
+    return emit_text(out, at, b"\r\n", 2)
+
+
+# The fields that we add to a request, behind those that it came with.
+cdef inline uint32_t h1_emit_request(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef const h1_field_t* forwarded = NULL
+    cdef request_log_t* log = c.exchange.log
+    cdef char* out = w.out
+    cdef uint32_t at
+    cdef bint is_forwarding = w.snapshot.forwarded[c.direction]
+    if is_forwarding:
+        forwarded = h1_drop_last(head, HEADER_X_FORWARDED_FOR)
+    at = h1_emit_host(out, head, source, h1_has_other_host(head, source))
+    if is_forwarding:
+        if forwarded != NULL:
+            at = emit_field_again(out, at, source, forwarded)
+        else:
+            at = emit_text(out, at, b"x-forwarded-for: ", 17)
+        at = emit_address(out, at, &c.downstream)
+        at = emit_text(out, at, b"\r\n", 2)
+        if head.first[HEADER_X_FORWARDED_PROTO] < 0:
+            at = emit_text(out, at, b"x-forwarded-proto: http\r\n", 25)
+    if w.snapshot.request_ids and head.first[HEADER_X_REQUEST_ID] < 0:
+        at = emit_text(out, at, b"x-request-id: ", 14)
+        at = emit_hex(out, at, random_next(w.random), 16)
+        at = emit_hex(out, at, random_next(w.random), 16)
+        if log != NULL:
+            log.request_id_bytes = h1_keep(log.request_id, LOG_ID_BYTES_MAX, out + at - 32, 32)
+        at = emit_text(out, at, b"\r\n", 2)
+    if w.snapshot.request_ids and head.first[HEADER_TRACEPARENT] < 0:
+        # W3C Trace Context section 3.2; flags 00: we started it, nobody recorded it.
+        at = emit_text(out, at, b"traceparent: 00-", 16)
+        at = emit_hex(out, at, random_next(w.random), 16)
+        at = emit_hex(out, at, random_next(w.random) | 1, 16)
+        at = emit_text(out, at, b"-", 1)
+        at = emit_hex(out, at, random_next(w.random) | 1, 16)
+        at = emit_text(out, at, b"-00\r\n", 5)
+        if log != NULL:
+            log.trace_bytes = h1_keep(log.trace, LOG_ID_BYTES_MAX, out + at - 57, 55)
+    if head.has_upgrade:
+        at = emit_text(out, at, b"connection: upgrade\r\n", 21)
+    return emit_text(out, at, b"\r\n", 2)
+
+
+# Does any Upgrade field name h2c, alone or in a list?
+cdef inline bint h1_names_h2c(const h1_head_t* head, const char* source) noexcept nogil:
+    cdef const h1_field_t* field
+    cdef uint32_t i, at, end
+    for i in range(head.field_count):
+        field = &head.fields[i]
+        if field.id != HEADER_UPGRADE:
+            continue
+        at = field.value
+        end = field.value + field.value_bytes
+        while at + 3 <= end:
+            if chars_equal(source + at, 3, b"h2c", 3) and (
+                    at == field.value or not char_is(<uint8_t>source[at - 1], CHAR_TOKEN)) and (
+                    at + 3 == end or not char_is(<uint8_t>source[at + 3], CHAR_TOKEN)):
+                return True
+            at += 1
+    return False
+
+
+# Upgrade goes through as it came, but h2c never: we could not follow (RFC 9110 section 7.8 lets a
+# server ignore it).
+cdef inline void h1_keep_upgrade(h1_head_t* head, const char* source) noexcept nogil:
+    cdef h1_field_t* field
+    if not head.has_upgrade:
+        return
+    field = &head.fields[head.first[HEADER_UPGRADE]]
+    if h1_names_h2c(head, source):
+        head.has_upgrade = 0
+    elif field.is_dropped:
+        field.is_dropped = 0
+        head.dropped_count -= 1
+
+
+# The head of a response, as the downstream gets it.
+cdef inline uint32_t h1_emit_response(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    cdef char* out = w.out
+    cdef uint32_t at = emit_head(out, head, source)
+    if x.minor == 1 and head.minor == 0:
+        out[7] = c'1'                       # our version, not the upstream's (RFC 9110 section 6.2)
+    if head.status == 101:
+        at = emit_text(out, at, b"connection: upgrade\r\n", 21)
+    elif head.status >= 200 and head.body != BODY_TUNNEL:
+        if x.must_close:
+            at = emit_text(out, at, b"connection: close\r\n", 19)
+        elif x.minor == 0:
+            at = emit_text(out, at, b"connection: keep-alive\r\n", 24)
+    return emit_text(out, at, b"\r\n", 2)
