@@ -182,6 +182,7 @@ cdef class Snapshot:
         memset(&self.c, 0, sizeof(snapshot_t))
 
     def __init__(self, version, settings, targets):
+        cdef int i
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
             raise ValueError(f"{kind} setting: {name}")
@@ -194,9 +195,8 @@ cdef class Snapshot:
         if len(targets) > TARGETS_MAX:
             raise ValueError(f"{len(targets)} targets; {TARGETS_MAX} are the most")
         self.c.version = version
-        self.c.connect_ms[0] = settings["connect_inbound_ms"]
-        self.c.connect_ms[1] = settings["connect_outbound_ms"]
-        self.c.connect_ms[2] = settings["connect_explicit_ms"]
+        for i in range(DIRECTION_COUNT):
+            self.c.connect_ms[i] = settings[f"connect_{DIRECTIONS[i]}_ms"]
         self.c.idle_ms = settings["idle_ms"]
         self.c.half_open_ms = settings["half_open_ms"]
         self.c.keepalive_idle_s = settings["keepalive_idle_s"]
@@ -206,9 +206,8 @@ cdef class Snapshot:
         self.c.detect_bytes_max = settings["detect_bytes_max"]
         self.c.splice_enabled = settings["splice"]
         self.c.http_enabled = settings["http"]
-        self.c.forwarded[0] = settings["forwarded_inbound"]
-        self.c.forwarded[1] = settings["forwarded_outbound"]
-        self.c.forwarded[2] = settings["forwarded_explicit"]
+        for i in range(DIRECTION_COUNT):
+            self.c.forwarded[i] = settings[f"forwarded_{DIRECTIONS[i]}"]
         self.c.request_ids = settings["request_ids"]
         self.c.detect_ms = settings["detect_ms"]
         self.c.head_ms = settings["head_ms"]
@@ -556,33 +555,27 @@ cdef class Engine:
             listeners += load_relaxed(&w.live_listeners)
             longest_us = max(longest_us, load_relaxed(&w.stats.longest_tick_us))
             store_relaxed(&w.stats.longest_tick_us, 0)
-        return {
-            "opened": self._sum(<char*>s.opened - base, sizeof(s.opened)),
-            "open": self._sum(<char*>s.open - base, sizeof(s.open)),
-            "closed": self._sum(<char*>s.closed - base, sizeof(s.closed)),
-            "detected": self._sum(<char*>s.detected - base, sizeof(s.detected)),
-            "bytes": self._sum(<char*>s.bytes - base, sizeof(s.bytes)),
-            "connect_bucket": self._sum(
-                <char*>s.connect_bucket - base, sizeof(s.connect_bucket)),
-            "connect_sum_us": self._sum(
-                <char*>s.connect_sum_us - base, sizeof(s.connect_sum_us)),
-            "duration_bucket": self._sum(
-                <char*>s.duration_bucket - base, sizeof(s.duration_bucket)),
-            "duration_sum_us": self._sum(
-                <char*>s.duration_sum_us - base, sizeof(s.duration_sum_us)),
-            "requests": self._sum(<char*>s.requests - base, sizeof(s.requests)),
-            "in_flight": self._sum(<char*>s.in_flight - base, sizeof(s.in_flight)),
-            "request_bucket": self._sum(
-                <char*>s.request_bucket - base, sizeof(s.request_bucket)),
-            "request_sum_us": self._sum(
-                <char*>s.request_sum_us - base, sizeof(s.request_sum_us)),
-            "first_byte_bucket": self._sum(
-                <char*>s.first_byte_bucket - base, sizeof(s.first_byte_bucket)),
-            "first_byte_sum_us": self._sum(
-                <char*>s.first_byte_sum_us - base, sizeof(s.first_byte_sum_us)),
-            "body_bytes": self._sum(<char*>s.body_bytes - base, sizeof(s.body_bytes)),
-            "pool": self._sum(<char*>s.pool_idle - base, sizeof(s.pool_idle) * 4),
-            "events": self._sum(<char*>s.events - base, sizeof(s.events)),
+        counters = [
+            ("opened", <char*>s.opened - base, sizeof(s.opened)),
+            ("open", <char*>s.open - base, sizeof(s.open)),
+            ("closed", <char*>s.closed - base, sizeof(s.closed)),
+            ("detected", <char*>s.detected - base, sizeof(s.detected)),
+            ("bytes", <char*>s.bytes - base, sizeof(s.bytes)),
+            ("requests", <char*>s.requests - base, sizeof(s.requests)),
+            ("in_flight", <char*>s.in_flight - base, sizeof(s.in_flight)),
+            ("request_bucket", <char*>s.request_bucket - base, sizeof(s.request_bucket)),
+            ("request_sum_us", <char*>s.request_sum_us - base, sizeof(s.request_sum_us)),
+            ("first_byte_bucket", <char*>s.first_byte_bucket - base, sizeof(s.first_byte_bucket)),
+            ("first_byte_sum_us", <char*>s.first_byte_sum_us - base, sizeof(s.first_byte_sum_us)),
+            ("body_bytes", <char*>s.body_bytes - base, sizeof(s.body_bytes)),
+            ("connect_bucket", <char*>s.connect_bucket - base, sizeof(s.connect_bucket)),
+            ("connect_sum_us", <char*>s.connect_sum_us - base, sizeof(s.connect_sum_us)),
+            ("duration_bucket", <char*>s.duration_bucket - base, sizeof(s.duration_bucket)),
+            ("duration_sum_us", <char*>s.duration_sum_us - base, sizeof(s.duration_sum_us)),
+            ("events", <char*>s.events - base, sizeof(s.events)),
+            ("pool", <char*>s.pool_idle - base, sizeof(s.pool_idle) * 4),
+        ]
+        return {name: self._sum(offset, length) for name, offset, length in counters} | {
             "live": [connections, buffers, pipes, listeners, upstreams, exchanges],
             "tick": [self._sum(<char*>&s.ticks - base, sizeof(s.ticks))[0], longest_us],
         }

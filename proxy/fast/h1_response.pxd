@@ -223,7 +223,7 @@ cdef inline void h1_pump_response(worker_t* w, conn_t* c, int64_t* turn_bytes) n
     cdef up_t* up
     cdef const char* source
     cdef uint32_t length
-    cdef int64_t n, used
+    cdef int64_t n
     while c.close_reason == REASON_OPEN and c.mode == MODE_HTTP:
         x = c.exchange
         up = c.up
