@@ -23,8 +23,8 @@ from proxy.fast.atomics cimport (
 from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
 from proxy.fast.platform cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, close, eventfd, pthread_create, pthread_join,
-    pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
+    EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
+    pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, METHOD_COUNT, PROTOCOL_COUNT, REASON_COUNT,
@@ -35,7 +35,7 @@ from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, record_t, request_log_t,
-    request_record_t, snapshot_t, stats_t, worker_t,
+    request_record_t, ring_t, snapshot_t, stats_t, worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -238,19 +238,6 @@ cdef class Snapshot:
         PyMem_RawFree(self.c.targets)
 
 
-cdef extern from *:
-    """
-    static inline void *remora_aligned_zeroed(size_t n) {
-        void *p = NULL;
-        n = (n + 63) & ~(size_t)63;
-        if (posix_memalign(&p, 64, n) != 0) return NULL;
-        memset(p, 0, n);
-        return p;
-    }
-    """
-    void* aligned_zeroed "remora_aligned_zeroed"(size_t n) nogil
-
-
 @cython.no_gc_clear     # __dealloc__ joins threads that read the snapshots in `snapshots`
 cdef class Engine:
     """Worker threads without the GIL, and what they share with Python: see _fastpath.pyi."""
@@ -433,41 +420,34 @@ cdef class Engine:
     def record_connections(self, enabled):
         self._command_all(COMMAND_RECORDS, bool(enabled), 0, 0)
 
-    def read_records(self, limit):
-        cdef uint64_t wakes = 0
-        cdef const record_t* record
+    # Take up to `limit` finished connections, or requests, of all workers.
+    cdef list _take(self, bint requests, limit):
+        cdef ring_t* ring
+        cdef const void* item
         cdef int i
         cdef list result = []
-        read(self.record_fd, &wakes, sizeof(uint64_t))  # first clear, then look
         for i in range(self.worker_count):
-            while len(result) < limit:
-                record = <const record_t*>ring_peek(&self.workers[i].records)
-                if record == NULL:
-                    break
-                result.append(record_to_python(record))
-                ring_take(&self.workers[i].records)
-            else:
-                worker_wake(self.workers[i], self.record_fd)     # there may be more: come again
+            ring = &self.workers[i].request_records if requests else &self.workers[i].records
+            item = ring_peek(ring)
+            while item != NULL and len(result) < limit:
+                result.append(request_to_python(<const request_record_t*>item) if requests
+                              else record_to_python(<const record_t*>item))
+                ring_take(ring)
+                item = ring_peek(ring)
+            if item != NULL:
+                worker_wake(self.workers[i], self.record_fd)    # there is more: come again
                 break
-        if self.snapshots:
-            self._release_snapshots()
         return result
 
+    def read_records(self, limit):
+        cdef uint64_t wakes = 0
+        read(self.record_fd, &wakes, sizeof(uint64_t))          # first clear, then look
+        if self.snapshots:
+            self._release_snapshots()
+        return self._take(False, limit)
+
     def read_requests(self, limit):
-        cdef const request_record_t* record
-        cdef int i
-        cdef list result = []
-        for i in range(self.worker_count):
-            while len(result) < limit:
-                record = <const request_record_t*>ring_peek(&self.workers[i].request_records)
-                if record == NULL:
-                    break
-                result.append(request_to_python(record))
-                ring_take(&self.workers[i].request_records)
-            else:
-                worker_wake(self.workers[i], self.record_fd)     # there may be more: come again
-                break
-        return result
+        return self._take(True, limit)
 
     def request_connections(self, limit):
         cdef command_t command

@@ -34,7 +34,17 @@ cdef extern from *:
     #ifndef TCP_USER_TIMEOUT
     #define TCP_USER_TIMEOUT 18
     #endif
+    #include <stdlib.h>
+    /* Zeroed memory on a cache line of its own, or NULL; free() takes it back. */
+    static inline void *remora_aligned_zeroed(size_t n) {
+        void *p = NULL;
+        n = (n + 63) & ~(size_t)63;
+        if (posix_memalign(&p, 64, n) != 0) return NULL;
+        memset(p, 0, n);
+        return p;
+    }
     """
+    void* aligned_zeroed "remora_aligned_zeroed"(size_t n) nogil
     int EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, ENETUNREACH
     int EHOSTUNREACH, EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPROTO, EINVAL, ENOTCONN
     int EADDRNOTAVAIL, EACCES, EPERM, ENETDOWN, EHOSTDOWN

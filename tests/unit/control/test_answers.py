@@ -9,7 +9,7 @@ from proxy import answers, engine
 from proxy.errors import REASONS
 
 FAST = Path(__file__).parents[3] / "proxy" / "fast"
-H1 = (FAST / "h1.pxd").read_text()
+H1 = "".join(path.read_text() for path in sorted(FAST.glob("h1*.pxd")))
 REPLY = re.compile(r'h1_reply\(\s*w, c, (\d+), FLAG_(\w+), b"(\w+)"\)')
 FAULT = re.compile(r'status == (\d+):\s+return b"(\w+)"')
 
