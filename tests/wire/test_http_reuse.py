@@ -131,6 +131,19 @@ def test_words_that_come_with_the_next_request_are_not_its_answer(route: Route) 
     assert talk.down.response().body == b"clean"
 
 
+def test_words_that_come_right_behind_the_next_request_are_not_its_answer(route: Route) -> None:
+    """The other way round: both wait for the proxy, so it has not asked yet, and can know."""
+    talk, up = talk_once(route)
+    with route.proxy.held():
+        talk.down.send(request("/clean"))
+        up.send(response(b"poison"))
+    up.expect_gone()
+    clean = talk.accept()
+    assert clean.request().line == b"GET /clean HTTP/1.1"
+    clean.send(response(b"clean"))
+    assert talk.down.response().body == b"clean"
+
+
 # ---- the keep-alive race --------------------------------------------------------------------------
 
 
