@@ -15,8 +15,8 @@ from proxy.fast.h1 cimport h1_pump
 from proxy.fast.limits cimport BUF_BYTES
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno, recv
 from proxy.fast.reasons cimport (
-    PROTOCOL_HTTP1, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN, SPEAKER_DOWNSTREAM,
-    SPEAKER_NONE,
+    PROTOCOL_HTTP1, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN, REASON_UPSTREAM_RESET,
+    SPEAKER_DOWNSTREAM, SPEAKER_NONE,
 )
 from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
 from proxy.fast.slab cimport slab_take
@@ -104,8 +104,12 @@ cdef inline void intake_pump(worker_t* w, conn_t* c) noexcept nogil:
         intake_to_relay(w, c)               # the upstream spoke, or left
 
 
-# The dial failed before anybody knew what for.
+# The dial failed before anybody knew what for. (An upstream that accepted and then reset has not
+# failed to connect: that is its word, and it is passed on.)
 cdef inline void intake_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
+    if reason == REASON_UPSTREAM_RESET:
+        conn_close(w, c, reason)
+        return
     conn_drop_upstream(w, c, False)
     c.dial_reason = reason
     conn_arm_timer(w, c)

@@ -157,4 +157,5 @@ def test_each_peer_learns_what_the_other_did_and_nothing_else(stepper: Stepper, 
             peer.reset()
         stepper.settle()
         assert stepper.live()["connections"] == 0
-    assert stepper.live() == {"connections": 0, "buffers": 0, "pipes": 0, "listeners": 1}
+    held = {kind: count for kind, count in stepper.live().items() if count}
+    assert held == {"listeners": 1}
