@@ -144,7 +144,7 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     cdef up_t* up = c.up
     cdef bint is_whole = x.request_state == REQUEST_DONE and (
         c.flows[DOWNSTREAM].held == NULL and c.flows[DOWNSTREAM].pipe == NULL)
-    cdef bint closes = x.must_close or not is_whole
+    cdef bint closes = x.must_close or not is_whole or (w.draining >> c.direction) & 1
     cdef bint reusable = (
         x.upstream_persists and is_whole and up.pool != NULL and up.pending == NULL
         and not up.side.is_hungup and h1_is_silent(up))

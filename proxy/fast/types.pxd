@@ -487,5 +487,5 @@ cdef struct worker_t:
     listener_t listeners[LISTENERS_MAX]
     uint32_t listener_count     # slots used; closed ones have fd -1
     epoll_event events[TICK_EVENTS_MAX]
-    char     scratch[BUF_BYTES] # where a copying read lands; bytes live until the read's return
+    char     scratch[BUF_BYTES]  # where a copying read lands; bytes live until the read's return
     char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written

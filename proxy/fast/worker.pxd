@@ -5,7 +5,7 @@
 # A tick does, in this order, and the order carries meaning:
 #   1. wait for events, no longer than the next timer, not at all while a flow waits for its turn
 #   2. read the clock, adopt the newest snapshot: from here to the end of the tick it is the truth
-#   3. dispatch events: commands, accepts, sockets
+#   3. dispatch events: idle upstream connections first, then commands, accepts, sockets
 #   4. give flows that had used up their turn another one
 #   5. fire timers
 #   6. free what was closed, tell Python what it waits for
@@ -52,8 +52,8 @@ from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, whee
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
-    TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM,
-    command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, request_log_t,
+    TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TOKEN_UP,
+    UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, request_log_t,
     request_record_t, side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport (
@@ -240,6 +240,20 @@ cdef inline void worker_serve_waiters(worker_t* w) noexcept nogil:
             c = pool.first_waiter
             pool_stop_waiting(w, c)
             h1_resume(w, c)
+
+
+# Idle upstream connections come first among the events of a tick: one that closed, or said what
+# nobody asked for, must not be taken by a request of the same tick.
+cdef inline void worker_on_idle_event(
+    worker_t* w, uint64_t token, uint32_t events,
+) noexcept nogil:
+    cdef slab_head_t* head
+    if token >> TOKEN_KIND_SHIFT != TOKEN_UP:
+        return
+    head = slab_find(
+        &w.ups, <uint32_t>(token >> TOKEN_SLOT_SHIFT) & TOKEN_SLOT_MASK, <uint32_t>token)
+    if head != NULL and (<up_t*>head).owner == NULL:
+        worker_on_up(w, <up_t*>head, events)
 
 
 cdef inline void worker_on_event(worker_t* w, uint64_t token, uint32_t events) noexcept nogil:
@@ -488,6 +502,8 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
     w.now_ms = w.now_us // 1000
     w.tick_us = w.now_us
     worker_adopt_snapshot(w)
+    for i in range(n):
+        worker_on_idle_event(w, w.events[i].data.u64, w.events[i].events)
     for i in range(n):
         worker_on_event(w, w.events[i].data.u64, w.events[i].events)
     if w.ready != NULL:
