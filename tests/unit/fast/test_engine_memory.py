@@ -118,11 +118,6 @@ def test_a_listener_given_right_before_the_stop_is_closed(
     engine = engine_with_snapshot(faulty)
     if is_threaded:
         engine.start()
-    engine.stop()  # what that worker owns stays with the process, which ends: start() says so
-
-
-def test_a_listener_given_right_before_the_stop_is_closed(faulty: Faulty) -> None:
-    engine = engine_with_snapshot(faulty)
     fd = listener_fd()
     engine.listen(0, fd, EXPLICIT, 0, 1)
     engine.stop()
