@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.campaign import FINDINGS, Budget, LastInput, fault, keep, run, work
+from tests.fuzz.campaign import FINDINGS, Budget, LastInput, keep, run, work
 from tests.fuzz.targets import TARGETS
 from tests.probes.build import ROOT, has_asan
 
@@ -39,7 +39,7 @@ def sanitize() -> None:
 
 
 def replay(name: str, path: Path) -> int:
-    why = fault(TARGETS[name].check, path.read_bytes())
+    why = TARGETS[name].fault(path.read_bytes())
     print(why or "nothing wrong")
     return 1 if why else 0
 

@@ -9,15 +9,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
-from tests.fuzz.mutate import mutate
-from tests.fuzz.targets import TARGETS, Target, probe
+from tests.fuzz.targets import TARGETS, Target, loaded
 
 LENGTH_BYTES: Final = 4
 INPUT_BYTES_MAX: Final = 60_000
@@ -59,15 +56,6 @@ class LastInput:
         return self._map[LENGTH_BYTES : LENGTH_BYTES + length]
 
 
-def fault(check: Callable[[ModuleType, bytes], object], text: bytes) -> str | None:
-    """Return what is wrong about `text`, or None."""
-    try:
-        check(probe(), text)
-    except AssertionError as error:
-        return str(error).partition("\n")[0] or "assertion"
-    return None
-
-
 def shrunk(target: Target, text: bytes) -> bytes:
     """Leave out what the fault does not need: halves first, single bytes last."""
     size = len(text) // 2
@@ -75,7 +63,7 @@ def shrunk(target: Target, text: bytes) -> bytes:
         at = 0
         while at < len(text):
             shorter = text[:at] + text[at + size :]
-            if shorter and fault(target.check, shorter):
+            if shorter and target.fault(shorter):
                 text = shorter
             else:
                 at += size
@@ -88,13 +76,13 @@ def work(name: str, seed: str, budget: Budget, last: LastInput) -> int:
     target = TARGETS[name]
     seeds = target.seeds()
     dice = random.Random(seed)  # noqa: S311 - a seed must give the same inputs again
-    probe()  # compiled before the clock runs
+    loaded(target.module)  # compiled before the clock runs
     end = time.monotonic() + budget.seconds
     # The seeds themselves first: what is wrong about them needs no damage.
     for number in range(budget.inputs):
-        text = seeds[number] if number < len(seeds) else mutate(seeds, dice)
+        text = seeds[number] if number < len(seeds) else target.damage(seeds, dice)
         last.write(text)
-        if fault(target.check, text):
+        if target.fault(text):
             last.write(shrunk(target, text))
             return EXIT_FINDING
         if time.monotonic() > end:
@@ -116,7 +104,7 @@ def run(name: str, seed: str, budget: Budget, folder: Path) -> Finding | None:
         return None
     text = last.read()
     if status == EXIT_FINDING:
-        return Finding(text, fault(TARGETS[name].check, text) or "passes when run again")
+        return Finding(text, TARGETS[name].fault(text) or "passes when run again")
     return Finding(text, f"the process died: signal {-status}" if status < 0 else f"exit {status}")
 
 

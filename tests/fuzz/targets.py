@@ -4,7 +4,8 @@ A target takes any bytes and raises AssertionError if the code under test was wr
 bytes decide everything, random cuts too, so that a finding is a file and nothing else.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Final
 
 from tests.fuzz.detect import check_detection, check_forgetful_detection
+from tests.fuzz.http1 import SEEDS, check_blind_http1, check_http1, damaged
+from tests.fuzz.mutate import mutate
 from tests.fuzz.slab import check_slab
 from tests.fuzz.timer import check_wheel
 from tests.probes import build
@@ -21,14 +24,28 @@ CORPUS: Final = Path(__file__).parent / "corpus"
 
 @dataclass(frozen=True)
 class Target:
-    """`corpus` is the folder with its seeds; a canary has a planted fault and must be found out."""
+    """`corpus` is the folder with its seeds, or the seeds; a canary has a planted fault and must be
+    found out. `module` is the probe that `check` gets, `damage` makes an input of the seeds.
+    """
 
     check: Callable[[ModuleType, bytes], object]
-    corpus: str
+    corpus: str | Sequence[bytes]
     is_canary: bool = False
+    module: str = "probe"
+    damage: Callable[[Sequence[bytes], random.Random], bytes] = mutate
 
     def seeds(self) -> list[bytes]:
+        if not isinstance(self.corpus, str):
+            return list(self.corpus)
         return [path.read_bytes() for path in sorted((CORPUS / self.corpus).iterdir())]
+
+    def fault(self, text: bytes) -> str | None:
+        """Return what is wrong about `text`, or None."""
+        try:
+            self.check(loaded(self.module), text)
+        except AssertionError as error:
+            return str(error).partition("\n")[0] or "assertion"
+        return None
 
 
 def overread_at_times(probe: ModuleType, text: bytes) -> None:
@@ -40,11 +57,15 @@ TARGETS: Final = {
     "detect": Target(check_detection, "detect"),
     "timer": Target(check_wheel, "timer"),
     "slab": Target(check_slab, "slab"),
+    "http1": Target(check_http1, SEEDS, module="http1", damage=damaged),
+    "canary-framing": Target(
+        check_blind_http1, SEEDS, is_canary=True, module="http1", damage=damaged
+    ),
     "canary-verdict": Target(check_forgetful_detection, "detect", is_canary=True),
     "canary-crash": Target(overread_at_times, "detect", is_canary=True),
 }
 
 
 @cache
-def probe() -> ModuleType:
-    return build.loaded("probe")
+def loaded(name: str) -> ModuleType:
+    return build.loaded(name)

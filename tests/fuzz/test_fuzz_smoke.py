@@ -15,7 +15,7 @@ from tests.fuzz.targets import TARGETS
 from tests.probes.build import ROOT, has_asan
 
 # Inputs that take a second or two each.
-INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500}
+INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500, "http1": 40_000}
 CANARY_INPUTS = 3_000
 
 
@@ -56,6 +56,12 @@ def test_a_planted_wrong_verdict_is_found_and_shown_again(tmp_path: Path) -> Non
     _, finding = found_by(tmp_path, "canary-verdict")
     assert fuzz(tmp_path, "canary-verdict", "--replay", str(finding)).returncode == 1
     assert fuzz(tmp_path, "detect", "--replay", str(finding)).returncode == 0
+
+
+def test_a_codec_that_overlooks_a_field_is_found(tmp_path: Path) -> None:
+    _, finding = found_by(tmp_path, "canary-framing")
+    assert fuzz(tmp_path, "canary-framing", "--replay", str(finding)).returncode == 1
+    assert fuzz(tmp_path, "http1", "--replay", str(finding)).returncode == 0
 
 
 def test_a_planted_overread_kills_the_fuzzer_and_is_found_all_the_same(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ Head = namedtuple("Head", (
     "method", "method_id", "target", "status", "minor", "body", "content_length", "persists", "closes",
     "upgrades", "expects_continue", "fields",
 ))
-Message = namedtuple("Message", ("head", "body", "trailers", "wire"))
+# `wire` is what would be written of it; text[start:end] what it was read from.
+Message = namedtuple("Message", ("head", "body", "trailers", "wire", "start", "end"))
 
 cdef char* _room = guarded_room()
 if _room == NULL:
@@ -363,12 +364,13 @@ def requests(bytes text):
         out = out_place()
         wire = out[:emit_head(out, &head, source + at)] + b"\r\n"
         if parsed.method_id == "CONNECT":
-            messages.append(Message(parsed, b"", [], wire))
+            messages.append(Message(parsed, b"", [], wire, at, at + <uint32_t>n))
             return messages, "switch", at + <uint32_t>n
         body, fields, rest, end = rest_of(&head, source + at + n, length - at - <uint32_t>n, &used)
         if end != "whole":
             return messages, end, at
-        messages.append(Message(parsed, body, fields, wire + rest))
+        messages.append(
+            Message(parsed, body, fields, wire + rest, at, at + <uint32_t>n + used))
         at += <uint32_t>n + used
 
 
@@ -395,17 +397,18 @@ def answer(bytes text, str method):
         parsed = head_of(&head, source + at, False)
         out = out_place()
         wire = out[:emit_head(out, &head, source + at)] + b"\r\n"
+        start = at
         at += <uint32_t>n
         if 100 <= head.status < 200 and head.status != 101:
-            messages.append(Message(parsed, b"", [], wire))
+            messages.append(Message(parsed, b"", [], wire, start, at))
             continue
         if head.body == BODY_TUNNEL:
-            messages.append(Message(parsed, b"", [], wire))
+            messages.append(Message(parsed, b"", [], wire, start, at))
             return messages, "switch", at
         body, fields, rest, end = rest_of(&head, source + at, length - at, &used)
         if head.body == BODY_UNTIL_CLOSE:
             end = "close"
         if end in ("whole", "close"):
-            messages.append(Message(parsed, body, fields, wire + rest))
             at += used
+            messages.append(Message(parsed, body, fields, wire + rest, start, at))
         return messages, 502 if end == 400 else end, at

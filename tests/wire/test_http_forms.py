@@ -236,6 +236,14 @@ def test_connect_becomes_a_tunnel_once_the_upstream_agrees(route: Route) -> None
     assert talk.down.exactly(100_000) == b"\0" * 100_000
 
 
+def test_connect_with_a_body_is_refused(route: Route) -> None:
+    """An upstream would count the body's bytes, and so eat the start of the next request."""
+    for field in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
+        talk = Talk(route)
+        talk.down.send(b"CONNECT b:1 HTTP/1.1\r\nHost: b\r\n" + field + b"\r\n\r\n")
+        assert talk.down.rest() == refusal(400, b"request_malformed")
+
+
 def test_connect_that_is_refused_is_an_answer_like_any_other(route: Route) -> None:
     talk = Talk(route)
     _, up = talk.ask(b"CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n")

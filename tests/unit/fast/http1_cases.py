@@ -147,6 +147,14 @@ LINE_CASES = [
     bare(b"POST / HTTP/1.0\r\nExpect: x\r\n\r\n", verdict=0, row="26-expectation-in-1.0"),
     bare(b"TRACE / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n", verdict=400, row="24-trace"),
     bare(b"TRACE / HTTP/1.1\r\n" + HOST + TE + b"\r\n\r\n", verdict=400, row="24-trace-chunked"),
+    *(
+        bare(b"CONNECT a:1 HTTP/1.1\r\n" + HOST + field + b"\r\n\r\n", verdict=verdict, row=f"24-{row}")
+        for row, field, verdict in (
+            ("connect-with-a-length", b"Content-Length: 5", 400),
+            ("connect-chunked", TE, 400),
+            ("connect-of-length-0", b"Content-Length: 0", 0),
+        )
+    ),
     bare(b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", verdict=0, row="24-trace-without-a-body"),
 ]
 LIMIT_CASES = [
