@@ -206,6 +206,28 @@ cdef inline int relay_copy(
     return relay_write(w, c, i, w.scratch, <uint32_t>n)
 
 
+# The pipe has room: take what came meanwhile, so that it goes out, and wakes its reader, once. The
+# answer EAGAIN, which has to be heard anyway, is heard before the write instead of after it.
+cdef inline void relay_splice_more(
+    worker_t* w, conn_t* c, int i, uint64_t limit, int64_t* turn_bytes,
+) noexcept nogil:
+    cdef flow_t* flow = &c.flows[i]
+    cdef uint64_t room = PIPE_BYTES - flow.pipe.held_bytes
+    cdef int64_t n
+    if room > limit:
+        room = limit
+    if room == 0:
+        return
+    n = splice(c.sides[i].fd, NULL, flow.pipe.write_fd, NULL, room,
+               SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+    if n > 0:
+        flow.pipe.held_bytes += <uint32_t>n
+        turn_bytes[0] -= n
+        relay_count_read(w, c, i, n)
+    elif n < 0 and errno == EAGAIN and not c.sides[i].is_urgent:
+        c.sides[i].is_readable = c.sides[i].is_hungup
+
+
 # Fill a pipe with up to `limit` bytes of the source; relay_flush() empties it. Same results as
 # relay_copy().
 cdef inline int relay_splice(
@@ -226,6 +248,7 @@ cdef inline int relay_splice(
         flow.pipe.held_bytes = <uint32_t>n
         turn_bytes[0] -= n
         relay_count_read(w, c, i, n)
+        relay_splice_more(w, c, i, limit - n, turn_bytes)
         flow.streak = flow.streak + 1 if n < BULK_BYTES_MIN else 0
         if flow.streak >= SMALL_READS_MAX:
             flow.mode = FLOW_COPY
