@@ -410,8 +410,9 @@ cdef inline int h1_parse_request(
         verdict = h1_host(head, source)
     if verdict == H1_OK:
         verdict = h1_request_body(head, source)
-    if verdict == H1_OK and head.method == METHOD_TRACE and head.body != BODY_NONE:
-        verdict = H1_BAD            # RFC 9110 section 9.3.8
+    if verdict == H1_OK and head.method in (METHOD_TRACE, METHOD_CONNECT) and (
+            head.body != BODY_NONE or head.first[HEADER_CONTENT_LENGTH] >= 0):
+        verdict = H1_BAD            # RFC 9110 sections 9.3.6 and 9.3.8: they have no content
     if verdict == H1_OK:
         verdict = h1_expect(head, source)
     return verdict

@@ -214,6 +214,7 @@ cdef inline void relay_splice_more(
     cdef flow_t* flow = &c.flows[i]
     cdef uint64_t room = PIPE_BYTES - flow.pipe.held_bytes
     cdef int64_t n
+    cdef int error
     if room > limit:
         room = limit
     if room == 0:
@@ -224,7 +225,14 @@ cdef inline void relay_splice_more(
         flow.pipe.held_bytes += <uint32_t>n
         turn_bytes[0] -= n
         relay_count_read(w, c, i, n)
-    elif n < 0 and errno == EAGAIN and not c.sides[i].is_urgent:
+        return
+    error = errno
+    if n == 0 or error == EINTR or error == EINVAL:
+        return                          # met again when the pipe is empty
+    if error != EAGAIN:                 # told only once: write what came before it, then pass it on
+        relay_flush(w, c, i)
+        conn_close(w, c, relay_failure(i, error))
+    elif not c.sides[i].is_urgent:
         c.sides[i].is_readable = c.sides[i].is_hungup
 
 
