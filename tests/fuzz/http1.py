@@ -1,4 +1,4 @@
-"""HTTP/1.1 on damaged input, compared with h11: what the proxy takes, h11 takes with the same framing.
+"""HTTP/1.1 on damaged input: what the proxy takes, h11 takes with the same framing.
 
 The other direction is no claim: the proxy is stricter (bare LF, obs-fold, CL with TE, two CLs...).
 Besides, on every input: the search for the end of a head finds the same end in any cut; bodies end
@@ -54,17 +54,32 @@ GOOD_SEEDS: Final = [
 ]
 WORDS: Final = [
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b",", b";", b"\0", b"\x0b", b"\x0c", b"\x85", b"0"),
-    *(b"\r\n\r\n", b"\n\n", b"\r\n ", b"\r\n\t", b"0\r\n\r\n", b"1\r\nx\r\n", b"chunked", b"5", b"+5"),
+    *(
+        b"\r\n\r\n",
+        b"\n\n",
+        b"\r\n ",
+        b"\r\n\t",
+        b"0\r\n\r\n",
+        b"1\r\nx\r\n",
+        b"chunked",
+        b"5",
+        b"+5",
+    ),
     *(b"Content-Length: 5\r\n", b"content-length:0\r\n", b"Transfer-Encoding: chunked\r\n"),
     *(b"Transfer-Encoding : chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Host: b\r\n"),
-    *(b"Connection: close\r\n", b"Connection: host, x\r\n", b"X: y\r\n", b"Expect: 100-continue\r\n"),
+    *(
+        b"Connection: close\r\n",
+        b"Connection: host, x\r\n",
+        b"X: y\r\n",
+        b"Expect: 100-continue\r\n",
+    ),
     *(b"GET / HTTP/1.1\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/1.1 200 OK\r\n", b"CONNECT", b"HEAD"),
     *(b"Upgrade: x\r\nConnection: upgrade\r\n", b"Trailer: a\r\n", b"ffffffffffffffff", b"\xff"),
 ]
 METHODS: Final = ("GET", "GET", "GET", "HEAD", "POST", "CONNECT")
 
 
-# ---- inputs ---------------------------------------------------------------------------------------
+# ---- inputs -------------------------------------------------------------------------------------
 
 
 def word(text: bytes, dice: Dice) -> bytes:
@@ -103,7 +118,7 @@ def damaged(seeds: Sequence[bytes], dice: Dice) -> bytes:
     return text[:BYTES_MAX]
 
 
-# ---- what h11 makes of it -------------------------------------------------------------------------
+# ---- what h11 makes of it -----------------------------------------------------------------------
 
 
 class Seen(NamedTuple):
@@ -169,7 +184,7 @@ def h11_answer(text: bytes, method: str, *, ends: bool) -> Seen | str:
     return _read(connection, ends=ends)
 
 
-# ---- the comparison -------------------------------------------------------------------------------
+# ---- the comparison -----------------------------------------------------------------------------
 
 
 def check_http1(codec: ModuleType, text: bytes) -> str:

@@ -124,7 +124,18 @@ def built(name: str) -> Path:
 def compile_into(build: Build, folder: Path) -> None:
     """Cython to C to a shared object. A warning is an error, as it is in the proxy."""
     code = folder / f"{build.module}.c"
-    cython = [sys.executable, "-P", "-m", "cython", "-3", "-Werror", "-I", str(ROOT), "-I", str(HERE)]
+    cython = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cython",
+        "-3",
+        "-Werror",
+        "-I",
+        str(ROOT),
+        "-I",
+        str(HERE),
+    ]
     run([*cython, str(build.source), "-o", str(code)], folder)
     sources = [code, *(path for path in build.inputs if path.suffix == ".c")]
     output = ["-o", str(folder / f"{build.module}.so")]

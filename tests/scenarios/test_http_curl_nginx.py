@@ -53,7 +53,9 @@ def test_a_file_arrives_as_it_is(site: Site, tmp_path: Path, version: str) -> No
 
 def test_many_files_come_over_one_connection(site: Site) -> None:
     urls = [f"{site.url}/small.txt"] * 20
-    text = site.curl(*(word for url in urls for word in ("-o", "/dev/null", url)), "-w", "%{num_connects} ")
+    text = site.curl(
+        *(word for url in urls for word in ("-o", "/dev/null", url)), "-w", "%{num_connects} "
+    )
     assert text.split() == ["1"] + ["0"] * 19
 
 

@@ -44,7 +44,8 @@ public class Client implements WebSocket.Listener {
         for (int size : new int[] {0, 1, 125, 126, 65535, 65536, 200000}) {
             String text = "x".repeat(size);
             socket.sendText(text, true).get(10, TimeUnit.SECONDS);
-            if (!text.equals(client.got.poll(10, TimeUnit.SECONDS))) throw new Exception("size " + size);
+            String got = client.got.poll(10, TimeUnit.SECONDS);
+            if (!text.equals(got)) throw new Exception("size " + size);
         }
         socket.sendClose(WebSocket.NORMAL_CLOSURE, "").get(10, TimeUnit.SECONDS);
         System.out.println("all echoed");

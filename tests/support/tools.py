@@ -1,4 +1,4 @@
-"""Real programs of others: an nginx with a port of its own, and clients that are started and read."""
+"""Real programs of others: an nginx with a port of its own, clients that run and are read."""
 
 import getpass
 import os

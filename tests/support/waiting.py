@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 State = TypeVar("State")
 
 # Far above what any healthy state change takes, sanitizer builds on two busy cores included:
-# reaching it means "never", not "slow". A slower machine, or a developer in a hurry, may set another.
+# reaching it means "never", not "slow". A developer in a hurry may set another.
 PATIENCE_S: Final = float(os.environ.get("TEST_PATIENCE_S", "20"))
 POLL_S: Final = 0.005
 

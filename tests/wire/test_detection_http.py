@@ -26,7 +26,6 @@ def route(rig: Rig) -> Route:
     return rig.route("--no-http")
 
 
-
 def request(method: str, target: str = "/") -> bytes:
     return f"{method} {target} HTTP/1.1\r\nHost: example.org\r\n\r\n".encode()
 

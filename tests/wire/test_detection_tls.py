@@ -28,7 +28,6 @@ def route(rig: Rig) -> Route:
     return rig.route("--no-http")
 
 
-
 def test_the_hello_of_a_real_client_is_tls_with_its_server_name(route: Route) -> None:
     assert label_after(route, [openssl_hello(NAME, alpn=["h2", "http/1.1"])]) == TLS
 

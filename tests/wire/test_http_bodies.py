@@ -152,7 +152,7 @@ def test_large_bodies_are_spliced_and_small_ones_are_not(route: Route) -> None:
     assert is_spliced()
 
 
-# ---- chunks ---------------------------------------------------------------------------------------
+# ---- chunks -------------------------------------------------------------------------------------
 
 
 def test_chunks_pass_as_they_came(route: Route) -> None:
@@ -175,7 +175,8 @@ def test_trailers_pass_both_ways_without_the_forbidden_ones(route: Route) -> Non
     talk, up = talk_once(route)
     trailers = (
         b"X-Checksum: abc\r\nContent-Length: 3\r\nHost: evil\r\nTransfer-Encoding: gzip\r\n"
-        b"authorization: Basic eA==\r\nConnection: close\r\nserver-timing: x\r\nX-Forwarded-For: 1\r\n"
+        b"authorization: Basic eA==\r\nConnection: close\r\nserver-timing: x\r\n"
+        b"X-Forwarded-For: 1\r\n"
     )
     kept = [(b"X-Checksum", b"abc"), (b"server-timing", b"x")]
     text = request("/", "Transfer-Encoding: chunked", "Trailer: X-Checksum", method="POST")
@@ -215,7 +216,7 @@ def test_many_tiny_chunks_cost_no_more_than_their_bytes(rig: Rig) -> None:
     assert route.proxy.cpu_seconds() - before < 2
 
 
-# ---- slow and blocked -----------------------------------------------------------------------------
+# ---- slow and blocked ---------------------------------------------------------------------------
 
 
 def test_a_body_of_one_byte_at_a_time_passes_byte_by_byte(route: Route) -> None:
@@ -282,6 +283,11 @@ def test_when_all_is_over_no_buffer_and_no_pipe_is_left(route: Route) -> None:
 
     def is_clean() -> bool:
         live = route.proxy.live()
-        return (live["buffers"], live["pipes"], live["exchanges"], live["upstreams"]) == (0, 0, 0, 1)
+        return (live["buffers"], live["pipes"], live["exchanges"], live["upstreams"]) == (
+            0,
+            0,
+            0,
+            1,
+        )
 
     eventually("nothing but the idle connection", is_clean)

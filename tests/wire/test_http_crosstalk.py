@@ -1,8 +1,8 @@
-"""A property: whatever happens to others, no byte reaches an exchange that it does not belong to.
+"""A property: whatever happens to others, no byte reaches an exchange it does not belong to.
 
 Many downstreams ask at once, through few upstream connections, for answers that say which request
-they belong to and carry their own digest. Upstreams and downstreams misbehave at random: they close,
-reset, answer early, answer twice, babble while idle, pipeline, stop half way. Each answer that is
+they belong to and carry their own digest. Upstreams and downstreams misbehave at random: they
+close, reset, answer early, say more than was asked for, pipeline, stop half way. Each answer that is
 whole must be the one that was asked for; each request that an upstream gets whole must be one that
 was sent.
 """
@@ -24,8 +24,8 @@ from tests.support.transfers import MIB
 
 DOWNSTREAMS = 8
 ROUNDS = 60
-# Bytes that nobody asked for. They are no answer: one that comes right behind the next request, and is
-# one, cannot be told from that request's own by anybody.
+# Bytes that nobody asked for. They are no answer: one that is, and comes right behind the next
+# request, cannot be told from that request's own by anybody.
 STRAY = b"<stray>" * 50
 SIZES = (0, 1, 100, 5_000, 40_000, 200_000)
 REASONS = ("upstream_closed", "response_malformed", "pool_exhausted")

@@ -22,7 +22,7 @@ def end(sock: socket.socket, ending: str) -> None:
 ENDINGS = pytest.mark.parametrize("ending", ["fin", "reset"])
 
 
-# ---- the upstream ends early ----------------------------------------------------------------------
+# ---- the upstream ends early --------------------------------------------------------------------
 
 
 @ENDINGS
@@ -97,7 +97,7 @@ def test_an_upstream_that_ends_with_a_half_head_is_a_503(route: Route) -> None:
         assert talk.down.response().get(b"remora-error") == b"upstream_closed"
 
 
-# ---- early answers --------------------------------------------------------------------------------
+# ---- early answers ------------------------------------------------------------------------------
 
 
 def test_an_answer_before_the_body_is_sent_on_and_ends_both_connections(route: Route) -> None:
@@ -129,7 +129,7 @@ def test_an_early_answer_survives_a_downstream_that_goes_on_sending(rig: Rig) ->
 
 
 def test_an_upstream_that_answers_and_resets_while_the_body_flows_is_heard(rig: Rig) -> None:
-    """What the upstream said before the reset is there to be read: an early answer (RFC 9112 9.5)."""
+    """What it said before the reset is there to be read: an early answer (RFC 9112 9.5)."""
     talk, up = talk_once(rig.route())
     talk.down.send(request("/", "Content-Length: 100000000", method="POST"))
     up.head()
@@ -179,7 +179,7 @@ def test_an_answer_that_begins_early_and_ends_after_the_body_is_whole(route: Rou
     talk.down.expect_end()
 
 
-# ---- the downstream ends early --------------------------------------------------------------------
+# ---- the downstream ends early ------------------------------------------------------------------
 
 
 @ENDINGS
@@ -218,9 +218,8 @@ def test_a_downstream_that_resets_in_the_middle_of_its_answer_cancels_it(rig: Ri
     up.send(response(None, "Content-Length: 100000000") + PART)
     talk.down.head()
     reset(talk.down.sock)
-    with pytest.raises((ConnectionResetError, BrokenPipeError)):
-        for _ in range(10_000):
-            up.send(PART)
+    with pytest.raises(ConnectionError):
+        up.send(bytes(100_000_000))
 
 
 def test_a_downstream_that_closes_its_side_still_gets_its_answer(route: Route) -> None:
@@ -258,7 +257,7 @@ def test_a_downstream_that_leaves_the_queue_of_a_dial_ends_the_dial(rig: Rig) ->
     blocker.close()
 
 
-# ---- answers that are none ------------------------------------------------------------------------
+# ---- answers that are none ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

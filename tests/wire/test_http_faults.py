@@ -1,4 +1,4 @@
-"""The HTTP/1 rows of the fault table on the wire: the exact answer, and nothing for the upstream."""
+"""The HTTP/1 rows of the fault table on the wire: the answer, and nothing for the upstream."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,9 @@ def test_a_refused_request_gets_its_answer_and_the_upstream_nothing(
     up.sock.close()
 
 
-@pytest.mark.parametrize("case", [c for c in TAKEN if not c.head.startswith(b"CONNECT")], ids=case_id)
+@pytest.mark.parametrize(
+    "case", [c for c in TAKEN if not c.head.startswith(b"CONNECT")], ids=case_id
+)
 def test_a_good_request_of_the_table_reaches_the_upstream(shared: Route, case: Case) -> None:
     talk, up = talk_once(shared)
     talk.down.send(case.head)
@@ -108,7 +110,9 @@ def test_broken_trailers_are_refused(shared: Route, trailers: bytes) -> None:
 
 def test_the_requests_before_a_refused_one_are_served(shared: Route) -> None:
     talk, up = talk_once(shared)
-    talk.down.send(request("/a") + request("/b") + b"GET / HTTP/9.9\r\nHost: a\r\n\r\n" + request("/c"))
+    talk.down.send(
+        request("/a") + request("/b") + b"GET / HTTP/9.9\r\nHost: a\r\n\r\n" + request("/c")
+    )
     for name in (b"/a", b"/b"):
         assert up.request().line == b"GET " + name + b" HTTP/1.1"
         up.send(response(name))

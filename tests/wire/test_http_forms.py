@@ -6,8 +6,7 @@ from tests.support.http import END, Stream, Talk, refusal, request, response, ta
 from tests.support.rig import Rig, Route
 from tests.support.sockets import expect_silence
 
-
-# ---- what has no body -----------------------------------------------------------------------------
+# ---- what has no body ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_bytes_behind_an_answer_reach_nobody(route: Route, method: str, answer: 
     assert talk.down.response().body == b"again"
 
 
-# ---- interim answers ------------------------------------------------------------------------------
+# ---- interim answers ----------------------------------------------------------------------------
 
 
 def test_a_continuation_is_asked_for_and_given_end_to_end(route: Route) -> None:
@@ -119,7 +118,7 @@ def test_interim_answers_are_not_for_http_1_0(route: Route) -> None:
     assert talk.down.response().body == b"final"
 
 
-# ---- HTTP/1.0 -------------------------------------------------------------------------------------
+# ---- HTTP/1.0 -----------------------------------------------------------------------------------
 
 
 def test_a_1_0_downstream_is_answered_and_closed(route: Route) -> None:
@@ -173,7 +172,7 @@ def test_a_1_0_upstream_that_keeps_its_connection_is_used_again(route: Route) ->
     assert answered.body == b"2"
 
 
-# ---- targets --------------------------------------------------------------------------------------
+# ---- targets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_an_unknown_method_passes_as_it_is(route: Route) -> None:
     assert talk.down.response().body == b"ok"
 
 
-# ---- CONNECT --------------------------------------------------------------------------------------
+# ---- CONNECT ------------------------------------------------------------------------------------
 
 
 def test_connect_becomes_a_tunnel_once_the_upstream_agrees(route: Route) -> None:
@@ -253,7 +252,7 @@ def test_connect_that_is_refused_is_an_answer_like_any_other(route: Route) -> No
     assert answered.body == b"next"
 
 
-# ---- detection ------------------------------------------------------------------------------------
+# ---- detection ----------------------------------------------------------------------------------
 
 
 def test_a_request_sent_byte_by_byte_is_one_request(route: Route) -> None:

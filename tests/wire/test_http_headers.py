@@ -86,7 +86,7 @@ def test_a_field_is_not_taken_for_one_that_its_name_resembles(route: Route) -> N
     assert (b"x~", b"1") in message.came()
 
 
-# ---- what the proxy adds --------------------------------------------------------------------------
+# ---- what the proxy adds ------------------------------------------------------------------------
 
 
 def test_a_request_gets_an_id_and_a_trace_of_its_own(route: Route) -> None:

@@ -1,5 +1,7 @@
 """Connections to upstreams: kept, used again, bounded, and dropped as soon as they are doubtful."""
 
+import socket
+
 import pytest
 
 from tests.support.http import END, Stream, Talk, refusal, request, response, talk_once
@@ -21,7 +23,7 @@ def retried(route: Route) -> float:
     return route.proxy.metrics()("remora_events_total", event="retried")
 
 
-# ---- reuse ----------------------------------------------------------------------------------------
+# ---- reuse --------------------------------------------------------------------------------------
 
 
 def test_one_upstream_connection_serves_many_requests_of_many_downstreams(route: Route) -> None:
@@ -89,7 +91,7 @@ def test_two_downstreams_at_once_have_an_upstream_connection_each(route: Route) 
     assert first.down.response().body == b"1"
 
 
-# ---- doubtful connections -------------------------------------------------------------------------
+# ---- doubtful connections -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["fin", "reset"])
@@ -119,7 +121,7 @@ def test_an_idle_connection_that_speaks_is_dropped_and_its_words_reach_nobody(
 
 
 def test_words_that_come_with_the_next_request_are_not_its_answer(route: Route) -> None:
-    """Even when the proxy meets both in one look: held while the upstream speaks and a request comes."""
+    """Even when the proxy meets both in one look."""
     talk, up = talk_once(route)
     with route.proxy.held():
         up.send(response(b"poison"))
@@ -144,7 +146,7 @@ def test_words_that_come_right_behind_the_next_request_are_not_its_answer(route:
     assert talk.down.response().body == b"clean"
 
 
-# ---- the keep-alive race --------------------------------------------------------------------------
+# ---- the keep-alive race ------------------------------------------------------------------------
 
 
 def lose_the_race(talk: Talk, up: Stream, text: bytes, ending: str) -> None:
@@ -178,12 +180,14 @@ def test_a_race_lost_by_a_request_that_may_be_sent_twice_is_invisible(
 @pytest.mark.parametrize("ending", ["fin", "reset"])
 @pytest.mark.parametrize(
     "text",
-    [request(method="POST", body=b"pay"), request(method="POST"), request(method="PATCH", body=b"x")],
+    [
+        request(method="POST", body=b"pay"),
+        request(method="POST"),
+        request(method="PATCH", body=b"x"),
+    ],
     ids=["POST", "POST-without-a-body", "PATCH"],
 )
-def test_a_race_lost_by_any_other_is_an_honest_503(
-    route: Route, text: bytes, ending: str
-) -> None:
+def test_a_race_lost_by_any_other_is_an_honest_503(route: Route, text: bytes, ending: str) -> None:
     talk, up = talk_once(route)
     lose_the_race(talk, up, text, ending)
     assert talk.down.until(END) + talk.down.exactly(24) == refusal(
@@ -232,7 +236,7 @@ def test_an_interim_answer_is_an_answer_that_has_begun(route: Route) -> None:
     expect_silence(route.upstream, 0.1)
 
 
-# ---- bounds ---------------------------------------------------------------------------------------
+# ---- bounds -------------------------------------------------------------------------------------
 
 
 def test_a_request_beyond_the_limit_waits_for_its_turn(rig: Rig) -> None:
@@ -244,7 +248,7 @@ def test_a_request_beyond_the_limit_waits_for_its_turn(rig: Rig) -> None:
         talk.down.send(request(f"/late{number}"))
         metrics = "remora_http_pool_waiting_requests"
         eventually("the wait", lambda: route.proxy.metrics()(metrics) == number + 1)  # noqa: B023
-    for number, talk in enumerate(late):
+    for number in range(len(late)):
         ups[0].send(response(b"done"))
         done = talks[0] if number == 0 else late[number - 1]
         assert done.down.response().body == b"done"
@@ -299,7 +303,7 @@ def test_a_connection_that_dies_while_others_wait_makes_room(rig: Rig) -> None:
     assert late.down.response().body == b"2"
 
 
-# ---- pipelining -----------------------------------------------------------------------------------
+# ---- pipelining ---------------------------------------------------------------------------------
 
 
 def test_pipelined_requests_are_answered_in_order(route: Route) -> None:
@@ -337,8 +341,6 @@ def test_pipelined_requests_cut_anywhere_are_the_same(route: Route) -> None:
 
 
 def test_a_pipelining_downstream_that_closes_its_side_gets_every_answer(route: Route) -> None:
-    import socket
-
     talk, up = talk_once(route)
     talk.down.send(request("/1") + request("/2") + request("/3"))
     talk.down.sock.shutdown(socket.SHUT_WR)

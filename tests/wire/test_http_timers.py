@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 HEADS = [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a.ex", request()[:-1]]
 
 
-# ---- slow downstreams -----------------------------------------------------------------------------
+# ---- slow downstreams ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", HEADS)
@@ -75,7 +75,9 @@ def test_a_crowd_of_slow_heads_leaves_others_alone_and_costs_little(rig: Rig) ->
 
 
 def test_silence_between_requests_has_its_own_time(rig: Rig) -> None:
-    talk, up = talk_once(rig.route("--http-idle-timeout", "400ms", "--http-header-timeout", "100ms"))
+    talk, up = talk_once(
+        rig.route("--http-idle-timeout", "400ms", "--http-header-timeout", "100ms")
+    )
     expect_silence(talk.down.sock, 0.2)
     talk.down.expect_end()
     expect_silence(up.sock, 0.01)
@@ -108,9 +110,10 @@ def test_a_downstream_that_reads_nothing_of_a_long_answer_is_given_up(rig: Rig) 
     talk.down.send(request())
     up.request()
     up.send(response(None, f"Content-Length: {1 << 40}"))
-    with pytest.raises((ConnectionResetError, BrokenPipeError)):
-        while True:
-            fill_until_blocked(up.sock, bytes(65_536), seconds=1)
+    with suppress(ConnectionError):  # given up before it was blocked
+        fill_until_blocked(up.sock, bytes(65_536), seconds=1)
+    with pytest.raises(ConnectionError):
+        up.send(bytes(1 << 26))
     eventually("the reason", lambda: route.proxy.closed("flush_timeout") == 1)
 
 
@@ -155,7 +158,7 @@ def expect_silence_of_nobody() -> None:
     eventually("a moment", iter([False] * 8 + [True]).__next__)
 
 
-# ---- slow and missing upstreams -------------------------------------------------------------------
+# ---- slow and missing upstreams -----------------------------------------------------------------
 
 
 def test_an_upstream_that_does_not_answer_is_a_504(rig: Rig) -> None:
@@ -190,7 +193,7 @@ def test_a_request_to_an_upstream_that_refuses_is_a_503(rig: Rig) -> None:
     for text in (request(), request(method="POST", body=b"x"), request(method="HEAD")):
         with connected(address) as sock:
             sock.sendall(text)
-            answer = b"".join(iter(lambda: sock.recv(1000), b""))  # noqa: B023
+            answer = b"".join(iter(lambda: sock.recv(1000), b""))
         is_head = text.startswith(b"HEAD")
         assert answer == refusal(503, b"connect_failed", is_head=is_head)
 
@@ -261,7 +264,7 @@ def test_timers_of_many_connections_fire_for_each(rig: Rig) -> None:
         assert each.down.rest() == refusal(408, b"request_timeout")
 
 
-# ---- who does not stop talking --------------------------------------------------------------------
+# ---- who does not stop talking ------------------------------------------------------------------
 
 
 def test_a_downstream_that_talks_on_after_its_refusal_starves_nobody(rig: Rig) -> None:
@@ -283,4 +286,4 @@ def test_a_downstream_that_talks_on_after_its_refusal_starves_nobody(rig: Rig) -
         _, answered = talk.exchange(up, request(), response(b"%d" % number))
         assert answered.body == b"%d" % number
     shouting.result()
-    assert route.proxy.live()["connections"] <= 1
+    eventually("its end", lambda: route.proxy.live()["connections"] == 1)

@@ -118,7 +118,12 @@ def test_an_upgrade_to_http2_is_never_passed_on(route: Route, upgrade: str) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    [(), ("Upgrade: websocket",), ("Connection: upgrade",), ("Connection: Upgrade", "Upgrade: h2c")],
+    [
+        (),
+        ("Upgrade: websocket",),
+        ("Connection: upgrade",),
+        ("Connection: Upgrade", "Upgrade: h2c"),
+    ],
     ids=["plain", "without-connection", "without-upgrade", "h2c"],
 )
 def test_a_switch_that_nobody_asked_for_is_a_502(route: Route, fields: tuple[str, ...]) -> None:

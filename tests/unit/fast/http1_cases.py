@@ -140,15 +140,25 @@ LINE_CASES = [
         for text in (
             *(b"GET http://a.example/x?y HTTP/1.1", b"GET https://a.example HTTP/1.1"),
             *(b"GET HTTP://A/ HTTP/1.1", b"OPTIONS * HTTP/1.1", b"CONNECT a.example:443 HTTP/1.1"),
-            *(b"GET /%00%0d?a=[]{}|\\^`\"<> HTTP/1.1", b"get / HTTP/1.1", b"X!#$%&'*+-.^_`|~9 / HTTP/1.1"),
+            *(
+                b'GET /%00%0d?a=[]{}|\\^`"<> HTTP/1.1',
+                b"get / HTTP/1.1",
+                b"X!#$%&'*+-.^_`|~9 / HTTP/1.1",
+            ),
         )
     ),
     bare(b"POST / HTTP/1.0\r\n" + TE + b"\r\n\r\n", verdict=400, row="6-chunked-in-1.0"),
     bare(b"POST / HTTP/1.0\r\nExpect: x\r\n\r\n", verdict=0, row="26-expectation-in-1.0"),
-    bare(b"TRACE / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n", verdict=400, row="24-trace"),
+    bare(
+        b"TRACE / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n", verdict=400, row="24-trace"
+    ),
     bare(b"TRACE / HTTP/1.1\r\n" + HOST + TE + b"\r\n\r\n", verdict=400, row="24-trace-chunked"),
     *(
-        bare(b"CONNECT a:1 HTTP/1.1\r\n" + HOST + field + b"\r\n\r\n", verdict=verdict, row=f"24-{row}")
+        bare(
+            b"CONNECT a:1 HTTP/1.1\r\n" + HOST + field + b"\r\n\r\n",
+            verdict=verdict,
+            row=f"24-{row}",
+        )
         for row, field, verdict in (
             ("connect-with-a-length", b"Content-Length: 5", 400),
             ("connect-chunked", TE, 400),

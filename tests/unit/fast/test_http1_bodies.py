@@ -151,7 +151,8 @@ def test_bytes_that_pass_unseen_are_counted_as_if_they_had_been_read(codec: Modu
 
 
 @pytest.mark.parametrize(
-    "section", [b"\r\n", b"A: b\r\n\r\n", b"A: b\r\nC:\r\nHost: x\r\n\r\n", b"A" * 999 + b":\r\n\r\n"]
+    "section",
+    [b"\r\n", b"A: b\r\n\r\n", b"A: b\r\nC:\r\nHost: x\r\n\r\n", b"A" * 999 + b":\r\n\r\n"],
 )
 def test_the_end_of_trailers_is_found_in_every_cut(codec: ModuleType, section: bytes) -> None:
     assert codec.scan_trailers(section + b"GET") == len(section)

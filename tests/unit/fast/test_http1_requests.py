@@ -35,9 +35,7 @@ def test_a_line_that_does_not_end_as_it_should_ends_the_search(
 
 
 @pytest.mark.parametrize("case", [*CASES, *BROKEN_LINES], ids=case_id)
-def test_a_truncated_head_needs_more_or_is_refused_for_good(
-    codec: ModuleType, case: Case
-) -> None:
+def test_a_truncated_head_needs_more_or_is_refused_for_good(codec: ModuleType, case: Case) -> None:
     """Near the start, near the end, and every byte of what is short."""
     whole = codec.scan(case.head)
     size = len(case.head)
@@ -165,7 +163,7 @@ def test_the_fields_frame_the_body_of_a_request_whatever_its_method(
     ],
 )
 def test_connection_and_version_say_whether_the_connection_persists(
-    codec: ModuleType, minor: int, connection: bytes, persists: bool
+    codec: ModuleType, minor: int, connection: bytes, persists: object
 ) -> None:
     start = b"GET / HTTP/1.%d\r\n" % minor + HOST
     head = codec.request(start + b"Connection: " + connection + b"\r\n\r\n")
@@ -189,7 +187,7 @@ def test_several_connection_fields_are_one_list(codec: ModuleType) -> None:
     ],
 )
 def test_an_upgrade_is_asked_for_with_both_fields(
-    codec: ModuleType, fields: bytes, upgrades: bool
+    codec: ModuleType, fields: bytes, upgrades: object
 ) -> None:
     head = codec.request(GET + HOST + fields + b"\r\n")
     assert head.upgrades == upgrades
@@ -197,9 +195,7 @@ def test_an_upgrade_is_asked_for_with_both_fields(
 
 def test_only_1_1_can_expect_a_continuation(codec: ModuleType) -> None:
     for minor, expects in ((1, True), (0, False)):
-        head = codec.request(
-            b"PUT / HTTP/1.%d\r\nHost: a\r\nExpect: 100-continue\r\n\r\n" % minor
-        )
+        head = codec.request(b"PUT / HTTP/1.%d\r\nHost: a\r\nExpect: 100-continue\r\n\r\n" % minor)
         assert head.expects_continue == expects
 
 

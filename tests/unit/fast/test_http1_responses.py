@@ -13,7 +13,14 @@ BAD_LINES = [
     *(b"HTTP/1.1 99 x", b"HTTP/1.1 600 x", b"HTTP/1.1 000 x", b"HTTP/1.1 2000 x", b"HTTP/1.1 20 x"),
     *(b"HTTP/1.1  200 OK", b"HTTP/1.1 20x OK", b"HTTP/1.1 200OK", b"HTTP/1.1 200\tOK"),
     *(b"HTTP/2.0 200 OK", b"HTTP/1.2 200 OK", b"http/1.1 200 OK", b"HTTP/1.1200 OK", b"ICY 200 OK"),
-    *(b"HTTP/1.1 200 a\0b", b"HTTP/1.1 200 a\rb", b" HTTP/1.1 200 OK", b"HTTP/1.1", b"x", b"200 OK"),
+    *(
+        b"HTTP/1.1 200 a\0b",
+        b"HTTP/1.1 200 a\rb",
+        b" HTTP/1.1 200 OK",
+        b"HTTP/1.1",
+        b"x",
+        b"200 OK",
+    ),
     *(b"HTTP/1.1 +20 OK", b"HTTP/1.1 -20 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 2 0 OK", b"HTTP/11"),
     *(b"HTTP/1.1 200 a\x7fb", b"HTTP/1.1 200 a\x01b"),
 ]
@@ -93,7 +100,7 @@ def test_status_method_and_fields_frame_the_body(
     ],
 )
 def test_the_upstream_says_whether_its_connection_persists(
-    codec: ModuleType, line: bytes, connection: bytes, persists: bool
+    codec: ModuleType, line: bytes, connection: bytes, persists: object
 ) -> None:
     head = codec.response(line + b" 200 OK\r\nContent-Length: 0\r\n" + connection + b"\r\n")
     assert head.persists == persists
