@@ -2,9 +2,9 @@
 
 Many downstreams ask at once, through few upstream connections, for answers that say which request
 they belong to and carry their own digest. Upstreams and downstreams misbehave at random: they
-request they belong to and carry their own digest. Upstreams and downstreams misbehave at random:
-they whole must be the one that was asked for; each request that an upstream gets whole must be one that
-was sent.
+close, reset, answer early, say more than was asked for, pipeline, stop half way. Each answer that
+is whole must be the one that was asked for; each request that an upstream gets whole must be one
+that was sent.
 """
 
 import hashlib
