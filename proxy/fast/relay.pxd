@@ -206,8 +206,8 @@ cdef inline int relay_copy(
     return relay_write(w, c, i, w.scratch, <uint32_t>n)
 
 
-# The pipe has room: take what came meanwhile, so that it goes out, and wakes its reader, once. The
-# answer EAGAIN, which has to be heard anyway, is heard before the write instead of after it.
+# The pipe has room: take what came meanwhile, so that it goes out, and wakes its reader, once.
+# EAGAIN proves nothing here: small fragments can fill the pipe's slots long before its bytes.
 cdef inline void relay_splice_more(
     worker_t* w, conn_t* c, int i, uint64_t limit, int64_t* turn_bytes,
 ) noexcept nogil:
@@ -227,13 +227,10 @@ cdef inline void relay_splice_more(
         relay_count_read(w, c, i, n)
         return
     error = errno
-    if n == 0 or error == EINTR or error == EINVAL:
+    if n == 0 or error in (EAGAIN, EINTR, EINVAL):
         return                          # met again when the pipe is empty
-    if error != EAGAIN:                 # told only once: write what came before it, then pass it on
-        relay_flush(w, c, i)
-        conn_close(w, c, relay_failure(i, error))
-    elif not c.sides[i].is_urgent:
-        c.sides[i].is_readable = c.sides[i].is_hungup
+    relay_flush(w, c, i)                # told only once: write what came before it, then pass it on
+    conn_close(w, c, relay_failure(i, error))
 
 
 # Fill a pipe with up to `limit` bytes of the source; relay_flush() empties it. Same results as
