@@ -410,8 +410,8 @@ cdef inline int h1_parse_request(
         verdict = h1_host(head, source)
     if verdict == H1_OK:
         verdict = h1_request_body(head, source)
-    if verdict == H1_OK and head.method in (METHOD_TRACE, METHOD_CONNECT) and (
-            head.body != BODY_NONE or head.first[HEADER_CONTENT_LENGTH] >= 0):
+    if verdict == H1_OK and head.body != BODY_NONE and head.method in (
+            METHOD_TRACE, METHOD_CONNECT):
         verdict = H1_BAD            # RFC 9110 sections 9.3.6 and 9.3.8: they have no content
     if verdict == H1_OK:
         verdict = h1_expect(head, source)
