@@ -2,9 +2,9 @@
 
 Many downstreams ask at once, through few upstream connections, for answers that say which request
 they belong to and carry their own digest. Upstreams and downstreams misbehave at random: they
-request they belong to and carry their own digest. Upstreams and downstreams misbehave at random:
-they whole must be the one that was asked for; each request that an upstream gets whole must be one that
-was sent.
+close, reset, answer early, say more than was asked for, pipeline, stop half way. Each answer that
+is whole must be the one that was asked for; each request that an upstream gets whole must be one
+that was sent.
 """
 
 import hashlib
@@ -194,7 +194,9 @@ class Asker:
         return answered.get(b"connection") != b"close"
 
 
-@pytest.mark.parametrize("flags", [[], ["--no-splice"], ["--http-pool-max", "3"]], ids=str)
+@pytest.mark.parametrize(
+    "flags", [[], ["--no-splice"], ["--http-pool-max", "3"], ["--workers", "2"]]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_byte_reaches_an_exchange_that_it_does_not_belong_to(
     rig: Rig, seed: int, flags: list[str]
