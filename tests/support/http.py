@@ -225,6 +225,21 @@ class Stream:
         assert text == b"", text
 
 
+class Said(Stream):
+    """What was received already, read in the same way; there is no more."""
+
+    def __init__(self, text: bytes) -> None:
+        self._buffer = bytearray(text)
+
+    def _more(self) -> None:
+        raise AssertionError(f"ended behind {bytes(self._buffer[-200:])!r}")
+
+    def rest(self) -> bytes:
+        text = bytes(self._buffer)
+        self._buffer.clear()
+        return text
+
+
 class Talk:
     """One downstream connection of a route, and the upstream connections that come of it."""
 

@@ -1,11 +1,20 @@
 """Bodies both ways: every framing and size, whole, in order, with bounded memory."""
 
+from contextlib import suppress
+
 import pytest
 
 from tests.support.http import Stream, Talk, chunked, request, response, talk_once
 from tests.support.memory import allowance
 from tests.support.rig import Rig, Route
-from tests.support.sockets import fill_until_blocked, receive_exactly
+from tests.support.sockets import (
+    accepted,
+    address_of,
+    expect_reset,
+    expect_silence,
+    fill_until_blocked,
+    receive_exactly,
+)
 from tests.support.transfers import MIB, Payload
 from tests.support.waiting import eventually
 
@@ -216,6 +225,18 @@ def test_many_tiny_chunks_cost_no_more_than_their_bytes(rig: Rig) -> None:
     assert route.proxy.cpu_seconds() - before < 2
 
 
+def test_endless_trailers_break_the_framing(rig: Rig) -> None:
+    talk, up = talk_once(rig.route())
+    text = request("/", "Transfer-Encoding: chunked", method="POST")
+    talk.down.send(text + b"1\r\nx\r\n0\r\n")
+    up.head()
+    assert up.exactly(9) == b"1\r\nx\r\n0\r\n"
+    with suppress(ConnectionError):
+        talk.down.send(b"X: y\r\n" * 20_000)
+    assert talk.down.response().status == 400
+    expect_reset(up.sock)
+
+
 # ---- slow and blocked ---------------------------------------------------------------------------
 
 
@@ -275,6 +296,22 @@ def test_a_blocked_answer_leaves_other_connections_alone(route: Route) -> None:
         assert other.down.response().body == b"%d" % number
         other.down.send(request())
         other_up.request()
+
+
+def test_a_large_body_waits_for_an_upstream_that_is_slow_to_accept(rig: Rig) -> None:
+    listener = rig.full_listener()
+    address = rig.start_to(address_of(listener)).listeners("explicit")[0]
+    down = Stream(rig.connect(address))
+    payload = Payload(11, 4 * MIB)
+    sending = rig.background(send_payload, down, with_length(payload.size), payload)
+    expect_silence(down.sock, 0.1)
+    accepted(listener).close()
+    up = Stream(rig.keep(accepted(listener)))
+    up.head()
+    assert up.digest(payload.size) == payload.digest()
+    sending.result()
+    up.send(response(b"at last"))
+    assert down.response().body == b"at last"
 
 
 def test_when_all_is_over_no_buffer_and_no_pipe_is_left(route: Route) -> None:

@@ -194,7 +194,9 @@ class Asker:
         return answered.get(b"connection") != b"close"
 
 
-@pytest.mark.parametrize("flags", [[], ["--no-splice"], ["--http-pool-max", "3"]], ids=str)
+@pytest.mark.parametrize(
+    "flags", [[], ["--no-splice"], ["--http-pool-max", "3"], ["--workers", "2"]]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_byte_reaches_an_exchange_that_it_does_not_belong_to(
     rig: Rig, seed: int, flags: list[str]

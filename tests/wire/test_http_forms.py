@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.http import END, Stream, Talk, refusal, request, response, talk_once
+from tests.support.http import END, Said, Stream, Talk, refusal, request, response, talk_once
 from tests.support.rig import Rig, Route
 from tests.support.sockets import expect_silence
 
@@ -28,14 +28,7 @@ def test_an_answer_without_a_body_ends_with_its_head(
         asked, answered = talk.exchange(up, request(method=method), answer)
         assert asked.line.startswith(method.encode())
         assert answered.body == b""
-        assert answered.came() == Stream.head(_fed(answer)).fields
-
-
-def _fed(text: bytes) -> Stream:
-    """A stream that has this text to say and nothing else."""
-    stream = Stream.__new__(Stream)
-    stream._buffer = bytearray(text)
-    return stream
+        assert answered.came() == Said(answer).head().fields
 
 
 @pytest.mark.parametrize(

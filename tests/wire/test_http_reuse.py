@@ -4,9 +4,11 @@ import socket
 
 import pytest
 
-from tests.support.http import END, Stream, Talk, refusal, request, response, talk_once
+from tests.support.http import END, Message, Stream, Talk, refusal, request, response, talk_once
+from tests.support.memory import allowance
 from tests.support.rig import Rig, Route
-from tests.support.sockets import expect_silence, reset
+from tests.support.sockets import expect_silence, fill_until_blocked, reset
+from tests.support.transfers import MIB
 from tests.support.waiting import eventually
 
 
@@ -149,14 +151,15 @@ def test_words_that_come_right_behind_the_next_request_are_not_its_answer(route:
 # ---- the keep-alive race ------------------------------------------------------------------------
 
 
-def lose_the_race(talk: Talk, up: Stream, text: bytes, ending: str) -> None:
+def lose_the_race(talk: Talk, up: Stream, text: bytes, ending: str) -> Message:
     """The upstream closes its idle connection; the proxy learns of it after it sent a request."""
     talk.down.send(text)
-    up.request()
+    asked = up.request()
     if ending == "fin":
         up.sock.close()
     else:
         reset(up.sock)
+    return asked
 
 
 @pytest.mark.parametrize("ending", ["fin", "reset"])
@@ -165,9 +168,10 @@ def test_a_race_lost_by_a_request_that_may_be_sent_twice_is_invisible(
     route: Route, method: str, ending: str
 ) -> None:
     talk, up = talk_once(route)
-    lose_the_race(talk, up, request("/again?x", "X: y", method=method), ending)
+    first = lose_the_race(talk, up, request("/again?x", "X: y", method=method), ending)
     again = talk.accept()
     asked = again.request()
+    assert asked == first
     assert asked.line == f"{method} /again?x HTTP/1.1".encode()
     assert asked.came() == [(b"Host", b"a.example"), (b"X", b"y")]
     again.send(response(b"", "X-From: the second"))
@@ -349,6 +353,21 @@ def test_a_pipelining_downstream_that_closes_its_side_gets_every_answer(route: R
         up.send(response(number))
         assert talk.down.response().body == number
     talk.down.expect_end()
+
+
+def test_a_downstream_that_pipelines_without_end_is_blocked_and_costs_bounded_memory(
+    route: Route,
+) -> None:
+    talk, up = talk_once(route)
+    before = route.proxy.private_bytes()
+    text = request("/x" * 500) * 1_000
+    sent_bytes = fill_until_blocked(talk.down.sock, text)
+    assert sent_bytes > MIB
+    assert route.proxy.private_bytes() - before < allowance(2 * MIB)
+    for _ in range(100):
+        assert len(up.request().line) == 1_013
+        up.send(response(b""))
+        assert talk.down.response().status == 200
 
 
 def test_requests_pipelined_behind_close_are_not_served(route: Route) -> None:

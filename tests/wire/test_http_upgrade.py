@@ -46,6 +46,14 @@ def test_frames_right_behind_the_switch_arrive(route: Route) -> None:
     assert talk.down.exactly(35_000) == b"\x81\x05hello" * 5_000
 
 
+def test_hints_may_come_before_the_switch(route: Route) -> None:
+    talk = Talk(route)
+    _, up = talk.ask(ASK)
+    up.send(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + SWITCH + b"frame")
+    assert [talk.down.head().status for _ in range(2)] == [103, 101]
+    assert talk.down.exactly(5) == b"frame"
+
+
 def test_nothing_is_tunnelled_before_the_switch(route: Route) -> None:
     """CVE-2026-2833: early bytes wait, and reach no upstream that does not switch."""
     talk, up = talk_once(route)
