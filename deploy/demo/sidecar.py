@@ -72,6 +72,8 @@ class Sidecar:
         self._log = directory / "remora.log"
         self._mountpoint = directory / "image"
         self._flags = [
+            # The story is of connections, told alike by both sidecars: pools would share them.
+            "--no-http",
             *("--access-log", "json", "--recent", str(_RECENT)),
             *("--control", str(self.control), "--drain-deadline", "10s"),
             *flags,
