@@ -197,6 +197,7 @@ class Asker:
 @pytest.mark.parametrize(
     "flags", [[], ["--no-splice"], ["--http-pool-max", "3"], ["--workers", "2"]]
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_byte_reaches_an_exchange_that_it_does_not_belong_to(
     rig: Rig, seed: int, flags: list[str]
