@@ -248,8 +248,6 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     uint64_t started_us         # monotonic: the first byte of the request
     uint64_t sent_us            # its head went upstream; 0 before
     uint64_t first_byte_us      # of the final response; 0 before
-    uint64_t request_bytes      # payload
-    uint64_t response_bytes
     uint16_t status             # 0 before there is one
     uint8_t  flag               # FLAG_*
     uint8_t  method             # METHOD_*
@@ -260,7 +258,6 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     uint8_t  wants_upgrade
     uint8_t  must_close         # the downstream connection ends after this exchange
     uint8_t  upstream_persists
-    uint8_t  is_counted
 
 cdef enum:                      # exchange_t.request_state
     REQUEST_HEAD = 0            # its bytes are in conn.pending; an upstream is there or not needed
