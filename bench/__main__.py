@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, machine, report, tables
+from bench import BENCH, OUT, machine, network, report, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.measure import Bench
@@ -43,8 +43,10 @@ def main(argv: Sequence[str]) -> int:
             print("\n".join(missing.values()), file=sys.stderr)
             print(f"or leave them out: --peers {here}", file=sys.stderr)
             return EXIT_UNAVAILABLE
+        if options.congestion:
+            network.enter_own(options.congestion)
         return _measure(plan, options, argv)
-    except UsageError as error:
+    except (UsageError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (BuildError, RunError) as error:
@@ -65,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workloads", default=works, help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
     parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.5")
+    parser.add_argument(
+        "--congestion",
+        metavar="NAME",
+        help="run in a network of its own with this TCP congestion control (reno, cubic, bbr); root",
+    )
     parser.add_argument("--rate", type=float, default=0.0, help="of half-load, requests a second")
     return parser
 
@@ -132,7 +139,8 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> in
     }
     paths = report.write(OUT, f"relay-{now:%Y%m%d-%H%M%S}", files)
     if options.save:
-        paths += report.write(BENCH / "reports", f"relay-{header.date}", files)
+        name = f"relay-{header.date}-{network.congestion()}"
+        paths += report.write(BENCH / "reports", name, files)
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
     return 0
 

@@ -5,6 +5,8 @@ import platform
 import re
 from pathlib import Path
 
+from bench import network
+
 
 def describe() -> dict[str, str]:
     """Processor, cores, memory, kernel, distribution, interpreter, load before the run."""
@@ -20,5 +22,6 @@ def describe() -> dict[str, str]:
         "kernel": f"Linux {kernel.group() if kernel else 'unknown'}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "python": platform.python_version(),
+        "congestion control": network.congestion(),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }

@@ -8,16 +8,16 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from proxy.fast.addr cimport addr_to_sockaddr
+from proxy.fast.addr cimport addr_is_loopback, addr_to_sockaddr
 from proxy.fast.platform cimport (
     AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET,
     EFD_CLOEXEC, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE,
     ENOBUFS, ENOMEM, EPOLLERR, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLL_CTL_ADD,
     ETIMEDOUT, IPPROTO_IP, IPPROTO_TCP, IP_BIND_ADDRESS_NO_PORT, MSG_PEEK, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, TCP_KEEPCNT,
-    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT, bind, clock_us, close, connect,
-    epoll_ctl, epoll_event, errno, eventfd, getsockopt, recv, setsockopt, sockaddr,
-    sockaddr_storage, socket, socklen_t,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, TCP_CONGESTION,
+    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT, bind, clock_us,
+    close, connect, epoll_ctl, epoll_event, errno, eventfd, getsockopt, recv, setsockopt,
+    sockaddr, sockaddr_storage, socket, socklen_t,
 )
 from proxy.fast.pool cimport up_give_to
 from proxy.fast.reasons cimport (
@@ -57,6 +57,19 @@ cdef inline void upstream_set_options(int fd, const snapshot_t* snapshot) noexce
         set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, snapshot.keepalive_count)
     if snapshot.user_timeout_ms > 0:
         set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, snapshot.user_timeout_ms)
+
+
+# A leg without a network: the application's own. Where BBR is the system's choice, its pacing takes
+# a timer a segment and half of the CPU of a bulk stream (bench/README.md), and there is no bandwidth
+# to find. reno is in every kernel and open to every user; before connect or accept it costs nothing
+# more. Legs to other hosts keep what the operator chose.
+cdef inline void upstream_set_local(int fd) noexcept nogil:
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, <const char*>b"reno", 4)
+
+
+# Whether the upstream of `c` is on this side of the network: what comes in goes to our own pod.
+cdef inline bint upstream_is_local(const conn_t* c) noexcept nogil:
+    return c.direction == DIRECTION_INBOUND or addr_is_loopback(&c.upstream)
 
 
 cdef inline uint8_t upstream_failure(int error) noexcept nogil:
@@ -129,6 +142,8 @@ cdef inline int upstream_connect(worker_t* w, conn_t* c, up_t* up) noexcept nogi
     if up.side.fd < 0:
         return errno
     upstream_set_options(up.side.fd, w.snapshot)
+    if upstream_is_local(c):
+        upstream_set_local(up.side.fd)
     if c.direction == DIRECTION_INBOUND and not upstream_bind_source(up.side.fd, &c.upstream):
         return EADDRNOTAVAIL
     if connect(up.side.fd, <sockaddr*>&storage, length) < 0:

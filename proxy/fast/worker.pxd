@@ -14,7 +14,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from proxy.fast.addr cimport addr_from_sockaddr
+from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback
 from proxy.fast.atomics cimport (
     load_acquire, load_pointer, load_relaxed, store_relaxed, store_release,
 )
@@ -40,8 +40,8 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
-    EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING, PHASE_HALF_OPEN,
-    REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
+    DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING,
+    PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
     REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
@@ -58,7 +58,7 @@ from proxy.fast.types cimport (
 )
 from proxy.fast.upstream cimport (
     TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
-    upstream_dialled, upstream_set_options,
+    upstream_dialled, upstream_set_local, upstream_set_options,
 )
 
 
@@ -339,6 +339,8 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
         addr_from_sockaddr(&listener.bound, &storage)
     listener.is_fresh = 1
     upstream_set_options(listener.fd, w.snapshot)
+    if listener.direction == DIRECTION_OUTBOUND or addr_is_loopback(&listener.bound):
+        upstream_set_local(listener.fd)
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_LISTENER, w.listener_count, 0)
     w.listener_count += 1

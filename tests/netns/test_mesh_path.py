@@ -1,11 +1,14 @@
 """From an app in one pod to an app in another, through both sidecars, and both measure it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.netns.harness import Pods
 from tests.netns.mesh import DELIVERY, Mesh, running
+from tests.netns.stage import APP_PORT
+from tests.support.borrow import congestion_control, connected_sockets
 from tests.support.sockets import expect_end, expect_reset, receive_exactly, reset
 from tests.support.transfers import MIB, Payload, receive_all, send_all
 
@@ -134,3 +137,20 @@ def test_a_hundred_connections_at_once_keep_apart(mesh: Mesh) -> None:
     for number, downstream in enumerate(downstreams):
         assert receive_exactly(downstream, 2) == number.to_bytes(2)
     assert [side.sidecar.live()["connections"] for side in (mesh.left, mesh.right)] == [100, 100]
+
+
+def test_only_the_leg_between_the_pods_keeps_the_congestion_control_of_the_system(
+    mesh: Mesh,
+) -> None:
+    system = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    mesh.pair()
+    for side, local in ((mesh.left, "downstream"), (mesh.right, "upstream")):
+        with connected_sockets(side.sidecar.pid) as sockets:
+            controls = {
+                "upstream"
+                if sock.getpeername()[1] == APP_PORT
+                else "downstream": congestion_control(sock)
+                for sock in sockets
+            }
+        network = "upstream" if local == "downstream" else "downstream"
+        assert controls == {local: "reno", network: system}

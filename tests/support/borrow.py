@@ -21,6 +21,11 @@ def _borrow_fd(pidfd: int, fd: int) -> int:
     return borrowed
 
 
+def congestion_control(sock: socket.socket) -> str:
+    """Name the congestion control of a TCP socket."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+
+
 @contextmanager
 def connected_sockets(pid: int) -> Iterator[list[socket.socket]]:
     """Yield the TCP sockets of a child process that have a peer; ours close at the end."""

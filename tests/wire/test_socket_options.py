@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.support.borrow import connected_sockets
+from tests.support.borrow import congestion_control, connected_sockets
 from tests.support.rig import Rig
 from tests.support.sockets import LOOPBACK
 
@@ -26,3 +26,11 @@ def test_both_sides_have_nodelay_keepalive_and_a_user_timeout(rig: Rig, family: 
             assert side.getsockopt(tcp, socket.TCP_KEEPINTVL) == 7
             assert side.getsockopt(tcp, socket.TCP_KEEPCNT) == 4
             assert side.getsockopt(tcp, TCP_USER_TIMEOUT) == 23_000
+
+
+def test_legs_that_stay_on_this_host_are_not_paced(rig: Rig) -> None:
+    """Whatever the system's congestion control is: BBR's pacing has nothing to find there."""
+    route = rig.route()
+    route.pair()
+    with connected_sockets(route.proxy.pid) as sides:
+        assert [congestion_control(side) for side in sides] == ["reno", "reno"]

@@ -71,3 +71,25 @@ def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:
 
 def _two(pids: list[str]) -> list[str]:
     return pids if len(pids) == 2 else []
+
+
+@pytest.mark.root
+def test_a_run_in_a_network_of_its_own_tells_its_congestion_control(tmp_path: Path) -> None:
+    """In a process of its own: there is no way back."""
+    code = (
+        "import sys; from pathlib import Path; from bench import __main__ as command;"
+        "command.OUT = Path(sys.argv[1]); sys.exit(command.main(sys.argv[2:]))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path), "--congestion", "reno", *TINY]
+    subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
+    (raw,) = tmp_path.glob("relay-*.json")
+    assert json.loads(raw.read_text())["machine"]["congestion control"] == "reno"
+
+
+@pytest.mark.root
+def test_a_congestion_control_that_the_kernel_lacks_is_refused_with_those_it_has() -> None:
+    words = [sys.executable, "-m", "bench", "--congestion", "vegan", *TINY]
+    done = subprocess.run(words, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 64
+    assert "--congestion vegan" in done.stderr
+    assert "reno" in done.stderr
