@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--congestion",
         metavar="NAME",
-        help="run in a network of its own with this TCP congestion control (reno, cubic, bbr); root",
+        help="run in a network of its own with this TCP congestion control, as root",
     )
     parser.add_argument("--rate", type=float, default=0.0, help="of half-load, requests a second")
     return parser

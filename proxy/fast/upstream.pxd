@@ -60,9 +60,9 @@ cdef inline void upstream_set_options(int fd, const snapshot_t* snapshot) noexce
 
 
 # A leg without a network: the application's own. Where BBR is the system's choice, its pacing takes
-# a timer a segment and half of the CPU of a bulk stream (bench/README.md), and there is no bandwidth
-# to find. reno is in every kernel and open to every user; before connect or accept it costs nothing
-# more. Legs to other hosts keep what the operator chose.
+# a timer a segment and nearly half of the CPU of a bulk stream (bench/README.md), and there is no
+# bandwidth to find. reno is in every kernel and open to every user. Legs to other hosts keep what
+# the operator chose.
 cdef inline void upstream_set_local(int fd) noexcept nogil:
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, <const char*>b"reno", 4)
 
