@@ -170,6 +170,7 @@ SETTING_LIMITS = {          # name: lowest and highest value that the data plane
     "flush_ms": (1, 3_600_000),
     "pool_idle_ms": (1, 604_800_000),
     "pool_connections_max": (1, 1 << 20),
+    "body_bytes_max": (1, (1 << 64) - 1),
 }
 
 
@@ -215,6 +216,7 @@ cdef class Snapshot:
         self.c.flush_ms = settings["flush_ms"]
         self.c.pool_idle_ms = settings["pool_idle_ms"]
         self.c.pool_connections_max = settings["pool_connections_max"]
+        self.c.body_bytes_max = settings["body_bytes_max"]
         self._set_targets(targets)
 
     cdef int _set_targets(self, list targets) except -1:

@@ -105,6 +105,7 @@ ANSWERS: Final = {
         "the request was not whole in time: a slow or stalled downstream; see"
         " --http-header-timeout",
     ),
+    "body_too_large": Answer(413, "DPE", "the request's body is larger than --http-body-max"),
     "request_line_too_long": Answer(414, "DPE", "the request line is longer than 16 KiB"),
     "expectation_unknown": Answer(417, "DPE", "Expect has another word than 100-continue"),
     "header_too_large": Answer(

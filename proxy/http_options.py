@@ -6,6 +6,8 @@ from typing import Final
 from proxy import values
 from proxy.options import Group, Option, Reader
 
+_NO_LIMIT: Final = (1 << 64) - 1
+
 NO_HTTP: Final = Option(
     flag="--no-http",
     parse=values.switch,
@@ -54,6 +56,13 @@ POOL_MAX: Final = Option(
     metavar="N",
     help="connections to one endpoint; further requests queue",
 )
+BODY_MAX: Final = Option(
+    flag="--http-body-max",
+    parse=values.size_bytes,
+    default="0",
+    metavar="SIZE",
+    help="of a request, like 10MiB (413); 0: no limit",
+)
 FORWARDED: Final = Option(
     flag="--http-forwarded",
     parse=values.choice("inbound", "all", "off"),
@@ -78,6 +87,7 @@ GROUP: Final = Group(
         FLUSH_TIMEOUT,
         POOL_IDLE_TIMEOUT,
         POOL_MAX,
+        BODY_MAX,
         FORWARDED,
         NO_REQUEST_IDS,
     ),
@@ -95,6 +105,7 @@ class HttpConfig:
     flush_ms: int
     pool_idle_ms: int
     pool_connections_max: int
+    body_bytes_max: int  # of a request; 0: no limit
     forwarded: str  # inbound, all, off
     request_ids: bool
 
@@ -108,6 +119,7 @@ class HttpConfig:
             "flush_ms": self.flush_ms,
             "pool_idle_ms": self.pool_idle_ms,
             "pool_connections_max": self.pool_connections_max,
+            "body_bytes_max": self.body_bytes_max or _NO_LIMIT,
             "forwarded_inbound": int(self.forwarded != "off"),
             "forwarded_outbound": int(self.forwarded == "all"),
             "forwarded_explicit": int(self.forwarded == "all"),
@@ -125,6 +137,7 @@ def read_http(reader: Reader) -> HttpConfig:
         flush_ms=reader.one(FLUSH_TIMEOUT),
         pool_idle_ms=reader.one(POOL_IDLE_TIMEOUT),
         pool_connections_max=reader.one(POOL_MAX),
+        body_bytes_max=reader.one(BODY_MAX),
         forwarded=reader.one(FORWARDED),
         request_ids=not reader.one(NO_REQUEST_IDS),
     )

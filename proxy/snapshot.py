@@ -29,6 +29,7 @@ SETTINGS: Final = (
     "flush_ms",
     "pool_idle_ms",
     "pool_connections_max",
+    "body_bytes_max",
     "forwarded_inbound",
     "forwarded_outbound",
     "forwarded_explicit",

@@ -18,6 +18,8 @@ _KEEPALIVE_COUNT: Final = 3
 
 _UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_UNIT_BYTES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE: Final = re.compile(r"(\d{1,9})(|KiB|MiB|GiB)", re.ASCII)
 _NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _NAME_CHARACTERS_MAX: Final = 253  # RFC 1035 section 2.3.4, without the root's empty label
 
@@ -128,6 +130,14 @@ def duration_ms(text: str) -> int:
     if milliseconds != int(milliseconds):
         raise ValueError("is finer than a millisecond")
     return int(milliseconds)
+
+
+def size_bytes(text: str) -> int:
+    """Read "0", "65536", "64KiB", "10MiB" or "1GiB"."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise ValueError("is not a size (write 65536, 64KiB, 10MiB or 1GiB)")
+    return int(found[1]) * _UNIT_BYTES[found[2]]
 
 
 def duration_between(low: str, high: str) -> Callable[[str], int]:

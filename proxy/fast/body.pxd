@@ -25,10 +25,18 @@ cdef enum:                              # body_t.state
     BODY_TRAILERS = 6                   # the caller's: the section up to its empty line
     BODY_COMPLETE = 7
     BODY_BROKEN = 8                     # framing is lost: answer or cut, never go on
+    BODY_TOO_LARGE = 9                  # its framing promises more than bytes_max: the same
+
+cdef enum:
+    BODY_UNBOUNDED = 0xFFFFFFFFFFFFFFFF
 
 
-cdef inline void body_start(body_t* body, uint8_t kind, uint64_t length) noexcept nogil:
+# Begin a body. `bytes_max`: payload allowed, told from sizes before a byte of them is passed.
+cdef inline void body_start(
+    body_t* body, uint8_t kind, uint64_t length, uint64_t bytes_max,
+) noexcept nogil:
     body.kind = kind
+    body.bytes_max = bytes_max
     body.data_bytes = 0
     body.digit_count = 0
     body.extension_bytes = 0
@@ -37,6 +45,8 @@ cdef inline void body_start(body_t* body, uint8_t kind, uint64_t length) noexcep
         body.state = BODY_COMPLETE
     elif kind == BODY_CHUNKED:
         body.state = BODY_SIZE
+    elif kind == BODY_LENGTH and length > bytes_max:
+        body.state = BODY_TOO_LARGE
     else:
         body.state = BODY_DATA
         if kind != BODY_LENGTH:
@@ -93,6 +103,8 @@ cdef inline void body_framing_byte(body_t* body, uint8_t c) noexcept nogil:
         body.digit_count = 0
         if c != c'\n':
             body.state = BODY_BROKEN
+        elif body.left > body.bytes_max - body.data_bytes:
+            body.state = BODY_TOO_LARGE
         else:
             body.state = BODY_DATA if body.left else BODY_TRAILERS
     elif body.state == BODY_DATA_CR:
@@ -102,7 +114,7 @@ cdef inline void body_framing_byte(body_t* body, uint8_t c) noexcept nogil:
 
 
 # How many of source[0:length] may be passed on as they are. Stops behind the body's last byte
-# (BODY_COMPLETE), before the trailers (BODY_TRAILERS), and at a fault (BODY_BROKEN).
+# (BODY_COMPLETE), before the trailers (BODY_TRAILERS), and at a fault (BODY_BROKEN and above).
 cdef inline uint32_t body_feed(
     body_t* body, const char* source, uint32_t length,
 ) noexcept nogil:
@@ -115,7 +127,7 @@ cdef inline uint32_t body_feed(
             i += step
         else:
             body_framing_byte(body, source[i])
-            if body.state == BODY_BROKEN:
+            if body.state >= BODY_BROKEN:
                 return i
             i += 1
     return i

@@ -8,7 +8,8 @@
 #         took, and the rest waits in conn.pending.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxy.fast.body cimport (
-    BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_ran, body_run, body_start,
+    BODY_BROKEN, BODY_COMPLETE, BODY_TOO_LARGE, BODY_TRAILERS, body_feed, body_ran, body_run,
+    body_start,
 )
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_close
@@ -24,7 +25,7 @@ from proxy.fast.http1 cimport (
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES, SPLICE_BYTES_MIN
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
 from proxy.fast.reasons cimport (
-    BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
+    BODY_LENGTH, BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
     REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
@@ -108,6 +109,35 @@ cdef inline bint h1_splice(
     return True
 
 
+# The trailers of body `i` (flow `i` carries it), passed on without those that frame, route or
+# authenticate. Returns the bytes used: 0 when they are not whole. -1: broken, and so is the body.
+cdef inline int64_t h1_on_trailers(
+    worker_t* w, conn_t* c, int i, body_t* body, uint32_t* scanned_bytes, const char* source,
+    uint32_t length,
+) noexcept nogil:
+    cdef int64_t n = h1_scan_trailers(source, length, scanned_bytes[0])
+    cdef uint32_t at
+    scanned_bytes[0] = length if n == 0 else 0
+    if n == 0:
+        return 0
+    if n < 0 or h1_parse_trailers(&w.h1, source, <uint32_t>n) != H1_OK:
+        body.state = BODY_BROKEN
+        return -1
+    body.state = BODY_COMPLETE
+    at = emit_head(w.out, &w.h1, source)
+    at = emit_text(w.out, at, b"\r\n", 2)
+    relay_write(w, c, i, w.out, at)
+    return n
+
+
+# The request's body is not what we pass on: answer, or cut where the response is on its way.
+cdef inline void h1_refuse_body(worker_t* w, conn_t* c) noexcept nogil:
+    if c.exchange.request_body.state == BODY_TOO_LARGE:
+        h1_reply(w, c, 413, FLAG_DPE, b"body_too_large")
+    else:
+        h1_reply(w, c, H1_BAD, FLAG_DPE, b"request_malformed")
+
+
 # The parsed request goes upstream with as much of its body as is here. Returns the bytes used, or
 # -1 when it was answered.
 cdef inline int64_t h1_forward_request(
@@ -115,13 +145,13 @@ cdef inline int64_t h1_forward_request(
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef uint32_t at, body_bytes
-    body_start(&x.request_body, head.body, head.content_length)
+    body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
     if head.method == METHOD_CONNECT:
         x.request_body.state = BODY_COMPLETE
     body_bytes = body_feed(
         &x.request_body, source + head.head_bytes, length - head.head_bytes)
-    if x.request_body.state == BODY_BROKEN:     # nothing of it went upstream
-        h1_reply(w, c, H1_BAD, FLAG_DPE, b"request_malformed")
+    if x.request_body.state >= BODY_BROKEN:     # nothing of it went upstream
+        h1_refuse_body(w, c)
         return -1
     x.request_state = REQUEST_DONE if x.request_body.state == BODY_COMPLETE else REQUEST_BODY
     x.sent_us = clock_us(CLOCK_MONOTONIC)
@@ -189,6 +219,9 @@ cdef inline int64_t h1_on_request_head(
         return -1
     if x.request_state == REQUEST_WAITS:
         return 0
+    if head.body == BODY_LENGTH and head.content_length > w.snapshot.body_bytes_max:
+        h1_reply(w, c, 413, FLAG_DPE, b"body_too_large")
+        return -1
     status = h1_acquire(w, c)
     if status == FP_OK:
         return h1_forward_request(w, c, head, source, length)
@@ -203,31 +236,18 @@ cdef inline int64_t h1_on_request_body(
     worker_t* w, conn_t* c, const char* source, uint32_t length,
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
-    cdef int64_t n
-    cdef uint32_t used
+    cdef int64_t used
     if x.request_body.state == BODY_TRAILERS:
-        n = h1_scan_trailers(source, length, c.scanned_bytes)
-        c.scanned_bytes = length if n == 0 else 0
-        if n == 0:
-            return 0
-        if n > 0 and h1_parse_trailers(&w.h1, source, <uint32_t>n) == H1_OK:
-            used = emit_head(w.out, &w.h1, source)
-            used = emit_text(w.out, used, b"\r\n", 2)
-            x.request_body.state = BODY_COMPLETE
-            x.request_state = REQUEST_DONE
-            relay_write(w, c, DOWNSTREAM, w.out, used)
-            return n
-        x.request_body.state = BODY_BROKEN
-    if x.request_body.state == BODY_BROKEN:
-        h1_reply(w, c, H1_BAD, FLAG_DPE, b"request_malformed")
-        return -1
-    used = body_feed(&x.request_body, source, length)
+        used = h1_on_trailers(
+            w, c, DOWNSTREAM, &x.request_body, &c.scanned_bytes, source, length)
+    else:
+        used = body_feed(&x.request_body, source, length)
+        if used:
+            relay_write(w, c, DOWNSTREAM, source, <uint32_t>used)
     if x.request_body.state == BODY_COMPLETE:
         x.request_state = REQUEST_DONE
-    if used:
-        relay_write(w, c, DOWNSTREAM, source, used)
-    elif x.request_body.state == BODY_BROKEN:
-        h1_reply(w, c, H1_BAD, FLAG_DPE, b"request_malformed")
+    elif x.request_body.state >= BODY_BROKEN and used <= 0:
+        h1_refuse_body(w, c)
         return -1
     return used
 

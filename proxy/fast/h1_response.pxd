@@ -6,16 +6,18 @@
 #         request with not one byte behind it (RFC 9112 section 9.2).
 # Rule 2: a response cut short is cut for the downstream, too; its connection never ends cleanly.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from proxy.fast.body cimport BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_start
+from proxy.fast.body cimport (
+    BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, BODY_UNBOUNDED, body_feed, body_start,
+)
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_length
 from proxy.fast.conn cimport conn_close, conn_drop_flow, conn_drop_upstream
-from proxy.fast.emit cimport emit_head, emit_text
+from proxy.fast.emit cimport emit_text
 from proxy.fast.exchange cimport exchange_answered, exchange_end
 from proxy.fast.h1_end cimport h1_end_downstream, h1_reply
-from proxy.fast.h1_request cimport h1_splice
+from proxy.fast.h1_request cimport h1_on_trailers, h1_splice
 from proxy.fast.h1_rewrite cimport h1_emit_response, h1_keep_upgrade
 from proxy.fast.h1_upstream cimport h1_retry
-from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_parse_trailers, h1_scan, h1_scan_trailers
+from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_scan
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
 from proxy.fast.pool cimport up_release
@@ -78,7 +80,7 @@ cdef inline int64_t h1_on_response_head(
     if head.status == 101:
         head.has_upgrade = head.first[HEADER_UPGRADE] >= 0
         h1_keep_upgrade(head, source)
-    body_start(&x.response_body, head.body, head.content_length)
+    body_start(&x.response_body, head.body, head.content_length, BODY_UNBOUNDED)
     body_bytes = body_feed(&x.response_body, source + n, length - <uint32_t>n)
     at = h1_emit_response(w, c, head, source)
     if body_bytes <= BODY_JOIN_BYTES_MAX:
@@ -98,29 +100,17 @@ cdef inline int64_t h1_on_response_body(
     worker_t* w, conn_t* c, const char* source, uint32_t length,
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
-    cdef int64_t n
-    cdef uint32_t used
+    cdef int64_t used
     if x.response_body.state == BODY_TRAILERS:
-        n = h1_scan_trailers(source, length, c.up.scanned_bytes)
-        c.up.scanned_bytes = length if n == 0 else 0
-        if n == 0:
-            return 0
-        if n > 0 and h1_parse_trailers(&w.h1, source, <uint32_t>n) == H1_OK:
-            used = emit_head(w.out, &w.h1, source)
-            used = emit_text(w.out, used, b"\r\n", 2)
-            x.response_body.state = BODY_COMPLETE
-            x.response_state = RESPONSE_DONE
-            relay_write(w, c, UPSTREAM, w.out, used)
-            return n
-        x.response_body.state = BODY_BROKEN
-    used = 0
-    if x.response_body.state != BODY_BROKEN:
+        used = h1_on_trailers(
+            w, c, UPSTREAM, &x.response_body, &c.up.scanned_bytes, source, length)
+    else:
         used = body_feed(&x.response_body, source, length)
+        if used:
+            relay_write(w, c, UPSTREAM, source, <uint32_t>used)
     if x.response_body.state == BODY_COMPLETE:
         x.response_state = RESPONSE_DONE
-    if used:
-        relay_write(w, c, UPSTREAM, source, used)
-    elif x.response_body.state == BODY_BROKEN:
+    elif x.response_body.state == BODY_BROKEN and used <= 0:
         x.flag = FLAG_UPE
         conn_close(w, c, REASON_UPSTREAM_RESET)
         return -1

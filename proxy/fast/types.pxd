@@ -157,6 +157,7 @@ cdef struct h1_head_t:
 cdef struct body_t:
     uint64_t left                       # of the data (BODY_DATA), or the size being read
     uint64_t data_bytes                 # payload so far, without the framing
+    uint64_t bytes_max                  # of payload
     uint16_t extension_bytes
     uint8_t  kind                       # BODY_NONE ... BODY_TUNNEL
     uint8_t  state
@@ -352,6 +353,7 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint64_t flush_ms           # a downstream that takes nothing
     uint64_t pool_idle_ms
     uint32_t pool_connections_max
+    uint64_t body_bytes_max     # of a request
     addr_t*  targets            # own
 
 cdef struct ring_t:             # one producer thread, one consumer thread

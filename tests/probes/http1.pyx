@@ -12,7 +12,8 @@ from libc.string cimport memset
 from guarded cimport ROOM_BYTES, guarded_place, guarded_room
 
 from proxy.fast.body cimport (
-    BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, body_feed, body_ran, body_run, body_start,
+    BODY_BROKEN, BODY_COMPLETE, BODY_TRAILERS, BODY_UNBOUNDED, body_feed, body_ran, body_run,
+    body_start,
 )
 from proxy.fast.chars cimport (
     CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, char_lower, chars_are, chars_equal,
@@ -52,6 +53,7 @@ HEADERS = (
 )
 BODY_STATES = (
     "data", "size", "extension", "size_lf", "data_cr", "data_lf", "trailers", "complete", "broken",
+    "too_large",
 )
 
 if len(HEADERS) != HEADER_COUNT or BODIES[BODY_TUNNEL] != "tunnel":
@@ -254,9 +256,9 @@ cdef class Body:
 
     cdef body_t body
 
-    def __init__(self, str kind, uint64_t length=0):
+    def __init__(self, str kind, uint64_t length=0, uint64_t bytes_max=BODY_UNBOUNDED):
         memset(&self.body, 0xee, sizeof(body_t))
-        body_start(&self.body, <uint8_t>BODIES.index(kind), length)
+        body_start(&self.body, <uint8_t>BODIES.index(kind), length, bytes_max)
 
     def feed(self, bytes text, *, is_low=False):
         """How many of the bytes may be passed on."""
@@ -312,7 +314,7 @@ cdef object rest_of(const h1_head_t* head, const char* source, uint32_t length, 
     cdef uint32_t taken = 0
     cdef int64_t n
     cdef char* out
-    body_start(&body, head.body, head.content_length)
+    body_start(&body, head.body, head.content_length, BODY_UNBOUNDED)
     text = decode(&body, source, length, &taken)
     wire = source[:taken]
     used[0] = taken

@@ -16,6 +16,7 @@ END: Final = b"\r\n\r\n"
 PHRASES: Final = {
     400: b"Bad Request",
     408: b"Request Timeout",
+    413: b"Content Too Large",
     414: b"URI Too Long",
     417: b"Expectation Failed",
     431: b"Request Header Fields Too Large",
@@ -29,6 +30,7 @@ PHRASES: Final = {
 REFUSALS: Final = {
     400: b"request_malformed",
     408: b"request_timeout",
+    413: b"body_too_large",
     414: b"request_line_too_long",
     417: b"expectation_unknown",
     431: b"header_too_large",

@@ -31,6 +31,7 @@ SETTINGS: Final = {
     "head_ms": 10_000,
     "http_idle_ms": 300_000,
     "flush_ms": 30_000,
+    "body_bytes_max": (1 << 64) - 1,
     "pool_idle_ms": 4_000,
     "pool_connections_max": 1_024,
 }

@@ -158,3 +158,22 @@ def test_a_fault_is_counted_with_its_flag(rig: Rig) -> None:
     assert talk.down.rest() == refusal(400, b"request_malformed")
     metrics = route.proxy.metrics()
     assert metrics("response_total", status_code="400", flag="DPE") == 1
+
+
+def test_a_body_declared_above_the_limit_is_refused_and_nothing_of_it_goes_on(rig: Rig) -> None:
+    talk, up = talk_once(rig.route("--http-body-max", "1KiB"))
+    talk.exchange(up, request("/fits", method="POST", body=b"x" * 1024), response(b"ok"))
+    talk.down.send(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n")
+    assert talk.down.rest() == refusal(413, b"body_too_large")
+    expect_silence(up.sock, 0.01)
+    up.sock.close()
+
+
+def test_a_chunked_body_is_refused_at_the_chunk_that_exceeds_the_limit(rig: Rig) -> None:
+    talk, up = talk_once(rig.route("--http-body-max", "1KiB"))
+    talk.down.send(CHUNKED + b"3ff\r\n" + b"x" * 1023 + b"\r\n")
+    assert up.head().line == b"POST /up HTTP/1.1"
+    talk.down.send(b"2\r\n")
+    assert talk.down.rest() == refusal(413, b"body_too_large")
+    with pytest.raises((ConnectionResetError, AssertionError)):
+        up.chunks()

@@ -32,6 +32,19 @@ def test_a_duration_out_of_range_is_told_the_range(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("65536", 65_536), ("64KiB", 65_536), ("10MiB", 10_485_760)]
+)
+def test_a_size_may_have_a_unit(text: str, size: int) -> None:
+    assert values.size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1.5MiB", "10MB", "-1", "1 KiB"])
+def test_what_is_no_size_is_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="10MiB"):
+        values.size_bytes(text)
+
+
+@pytest.mark.parametrize(
     ("text", "address"),
     [
         ("127.0.0.1:80", Address("127.0.0.1", 80)),

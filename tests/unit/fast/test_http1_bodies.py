@@ -197,3 +197,27 @@ def test_trailers_are_written_without_the_forbidden_ones(codec: ModuleType) -> N
     messages, end, _ = codec.requests(text + chunks + b"A: 1\r\nContent-Length: 7\r\nb:2\r\n\r\n")
     assert end == "more"
     assert messages[0].wire == text + chunks + b"A: 1\r\nb:2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        (b"4\r\nabcd\r\n0\r\n", 12),
+        (b"5\r\nabcde\r\n0\r\n", 2),
+        (b"4\r\nabcd\r\n1\r\ne\r\n0\r\n", 11),
+        (b"fffffffffffffff\r\n", 16),
+    ],
+    ids=["at-the-limit", "above", "above-with-the-second", "far-above"],
+)
+def test_a_chunk_that_exceeds_the_limit_stops_before_its_first_byte(
+    codec: ModuleType, text: bytes, passed: int
+) -> None:
+    body = codec.Body("chunked", bytes_max=4)
+    assert body.feed(text) == passed
+    assert body.state == ("trailers" if passed == len(text) else "too_large")
+    assert body.data_bytes <= 4
+
+
+def test_a_length_above_the_limit_is_known_at_once(codec: ModuleType) -> None:
+    assert codec.Body("length", 4, bytes_max=4).state == "data"
+    assert codec.Body("length", 5, bytes_max=4).state == "too_large"
