@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class Logging:
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None
-        return self.path.exists() and bool(self.ask("/status")["ready"])
+        with suppress(FileNotFoundError, ConnectionRefusedError):  # bound, and not listening yet
+            return bool(self.ask("/status")["ready"])
+        return False
 
     def ask(self, target: str) -> dict[str, Any]:
         return control.ask(self.path, target)
