@@ -18,6 +18,7 @@ usage: remora COMMAND [flags]
   proxy     run the sidecar proxy
   init      redirect this network namespace's traffic to it
   ctl       ask a running proxy, or tell it something
+  identity  a development CA, and a look at certificates
   version   print what this is
 
 `remora COMMAND --help` explains a command."""
@@ -81,6 +82,12 @@ def _ctl(arguments: Sequence[str]) -> int:
     return ctl_main(arguments)
 
 
+def _identity(arguments: Sequence[str]) -> int:
+    from proxy.identity.command import main as identity_main  # noqa: PLC0415 - see above
+
+    return identity_main(arguments)
+
+
 def _version(_arguments: Sequence[str]) -> int:
     try:
         from proxy import engine  # noqa: PLC0415 - see above
@@ -97,6 +104,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "proxy": _proxy,
     "init": _init,
     "ctl": _ctl,
+    "identity": _identity,
     "version": _version,
 }
 

@@ -49,7 +49,7 @@ def test_the_source_distribution_has_all_that_the_extension_is_made_of(source: P
 
 def test_the_wheel_has_every_python_module_of_both_packages(wheel: set[str]) -> None:
     modules = {
-        name_of(path) for folder in ("proxy", "iptables") for path in ROOT.glob(f"{folder}/*.py")
+        name_of(path) for folder in ("proxy", "iptables") for path in ROOT.glob(f"{folder}/**/*.py")
     }
     assert modules == {name for name in wheel if name.endswith(".py")}
 
