@@ -54,6 +54,12 @@ cdef inline uint64_t h1_progress(const conn_t* c) noexcept nogil:
             + c.flows[1].read_bytes + c.flows[1].written_bytes)
 
 
+# A downstream that closes while it waits for its answer has given up: so has most software that sends
+# a FIN, and nginx, Envoy and Linkerd read it so. Work that nobody waits for is cancelled.
+cdef inline bint h1_is_abandoned(const conn_t* c) noexcept nogil:
+    return c.exchange != NULL and c.down.is_hungup and not c.must_end
+
+
 # Move both ways until nothing moves, or the turn is over.
 cdef inline void h1_pump(worker_t* w, conn_t* c) noexcept nogil:
     cdef int64_t turn_bytes = FLOW_TURN_BYTES
@@ -72,6 +78,9 @@ cdef inline void h1_pump(worker_t* w, conn_t* c) noexcept nogil:
             conn_queue_ready(w, c)
             break
     if c.close_reason == REASON_OPEN and c.mode == MODE_HTTP:
+        if h1_is_abandoned(c):
+            conn_close(w, c, REASON_DOWNSTREAM_RESET)
+            return
         conn_arm_timer(w, c)
     elif c.close_reason == REASON_OPEN and c.mode == MODE_RELAY:
         conn_queue_ready(w, c)          # became a tunnel: its flows get a turn of their own
