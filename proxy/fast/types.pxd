@@ -13,9 +13,10 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.limits cimport (
-    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, LOG_AGENT_BYTES_MAX,
-    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX,
-    OUT_EXTRA_BYTES, POOL_BUCKETS, PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
+    LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
+    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX,
+    TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
@@ -240,7 +241,7 @@ cdef struct request_record_t:   # a finished exchange as Python gets to see it
     uint8_t  attempt_count
     uint8_t  worker
 
-cdef struct golden_key_t:       # whose requests: one group of series. What tells groups apart goes here
+cdef struct golden_key_t:       # whose requests: all that tells one group from another
     uint32_t service            # Python's number of a name, or SERVICE_*
     uint8_t  direction
 
@@ -385,7 +386,7 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint64_t pool_idle_ms
     uint32_t pool_connections_max
     addr_t*  targets            # own
-    service_address_t* services # own; lookup.pxd finds them by address
+    service_address_t* services     # own; lookup.pxd finds them by address
     uint32_t* service_index     # own: hash table of 1 + index in `services`; 0: free
     uint32_t service_mask       # places of the table - 1
     uint64_t opaque_ports[PORT_WORDS]       # bit p % 64 of word p / 64: port p is opaque
