@@ -101,7 +101,8 @@ cdef int address_from_python(object host, object port, addr_t* target) except -1
     if not isinstance(port, int) or not 0 < port < 65536:
         raise ValueError(f"not a port: {port!r}")
     ip, _, scope = host.partition("%")
-    if "\0" in ip or not addr_from_text(target, ip.encode()) or (scope and not scope.isdecimal()):
+    if "\0" in ip or not addr_from_text(target, ip.encode()) or not (scope or "0").isdecimal() or (
+            int(scope or 0) >> 32):
         raise ValueError(f"not an IP address: {host!r}")
     target.scope = int(scope or 0)
     target.port = port
@@ -213,8 +214,7 @@ cdef class Snapshot:
         return 0
 
     cdef int _set_services(self, list services) except -1:
-        cdef uint32_t i
-        cdef uint32_t places
+        cdef uint32_t i, places
         cdef service_address_t* entry
         if len(services) > SERVICE_ADDRESSES_MAX:
             raise ValueError(f"{len(services)} addresses; {SERVICE_ADDRESSES_MAX} are the most")
@@ -507,8 +507,7 @@ cdef class Engine:
 
     # Sum words that stand in the block of every worker where these stand in that of the first one.
     cdef list _sum(self, const void* first, size_t bytes_):
-        cdef size_t offset = <const char*>first - <const char*>self.workers[0]
-        cdef size_t i
+        cdef size_t i, offset = <const char*>first - <const char*>self.workers[0]
         cdef int worker
         cdef uint64_t total
         cdef list result = []
