@@ -22,13 +22,13 @@ help: ## this list
 
 # --- setup -------------------------------------------------------------------------------------
 
-.PHONY: setup build packages-build packages-run packages-bench
+.PHONY: setup build packages-build packages-run packages-test packages-bench
 setup: packages-run build ## Debian packages (as root), .venv, compiled extension
 build: $(VENV)/.built ## the extension, compiled into the source tree
 
 packages-build:
 	@.ci/packages build
-packages-run packages-bench:
+packages-run packages-test packages-bench:
 	@.ci/packages build $(@:packages-%=%)
 
 $(VENV)/.python: | packages-build
@@ -61,13 +61,13 @@ endif
 PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
 .PHONY: test unit wire lint
-test: setup ## every test; as root with network namespaces and iptables too
+test: setup packages-test ## every test; as root with network namespaces and iptables too
 	$(PYTEST) $(ARGS)
 
 unit: build ## pure logic and the tidy rules, in seconds
 	$(PYTEST) tests/unit $(ARGS)
 
-wire: setup ## a real proxy process and real sockets
+wire: setup packages-test ## a real proxy process and real sockets
 	$(PYTEST) tests/wire tests/scenarios $(ARGS)
 
 lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules

@@ -3,6 +3,7 @@
 Only `proxy.engine` may import this module: everything else speaks to the typed façade.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 # Names of the dimensions of the counters, in index order. One place: the enums of proxy/fast.
@@ -14,6 +15,7 @@ EVENTS: Final[tuple[str, ...]]  # names of the plain counters, in the order of s
 PHASES: Final[tuple[str, ...]]  # "connecting", "relaying", "half_open"
 METHODS: Final[tuple[str, ...]]  # classes of request methods; index 0 is "OTHER", for the rest
 FLAGS: Final[tuple[str, ...]]  # Envoy's response flags; index 0 is "-": the upstream's own answer
+HANDLINGS: Final[tuple[str, ...]]  # "detect", "relay" (labelled, never parsed), "opaque"
 BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
 ABI: Final[str]  # "release" or "debug" (debug asserts, and poisons freed memory)
 
@@ -26,6 +28,7 @@ class Connection(NamedTuple):
     id: int  # unique in the life of the process
     worker: int
     direction: str
+    service: str  # whose destination it is; "unknown" where no service has that address
     phase: str
     protocol: str
     speaker: str
@@ -51,6 +54,7 @@ class Request(NamedTuple):
     connection_id: int  # of the downstream's connection
     worker: int
     direction: str
+    service: str  # likewise
     method: str  # as it came
     target: str
     host: str
@@ -75,11 +79,17 @@ class Snapshot:
 
     version: Final[int]
     def __init__(
-        self, version: int, settings: dict[str, int], targets: list[tuple[str, int]]
+        self,
+        version: int,
+        settings: dict[str, int],
+        targets: list[tuple[str, int]],
+        services: Iterable[tuple[str, int, int, int]] = (),
+        opaque_ports: Iterable[int] = (),
     ) -> None:
         """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
 
-        Raises ValueError naming the offending setting or target.
+        `services`: address, port, service's index in `Engine.services`, index in HANDLINGS.
+        Raises ValueError naming the offending setting, target or address.
         """
 
 class Engine:
@@ -89,6 +99,8 @@ class Engine:
     """
 
     record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
+    # Names of services by number; grows at its end, before a snapshot has the number.
+    services: Final[list[str]]
     def __init__(self, workers: int, connections_max: int, *, records: int = 1024) -> None:
         """Allocate workers (1..64) and rings of `records` (2^n) items; no thread runs yet."""
     def publish(self, snapshot: Snapshot) -> None:
@@ -132,20 +144,27 @@ class Engine:
         bytes[direction][4]: downstream read, downstream written, upstream read, upstream written;
         connect_bucket[direction][len(BUCKETS_US) + 1], connect_sum_us[direction];
         duration_bucket[...], duration_sum_us[direction]; events[len(EVENTS)];
-        requests[direction][method]; in_flight[direction];
-        request_bucket[...], request_sum_us[direction]: whole requests;
-        first_byte_bucket[...], first_byte_sum_us[direction]: to the upstream's first byte;
-        body_bytes[direction][2]: of requests, of responses;
         pool[4][direction]: connections idle, live (idle ones included), requests waiting for one,
         and how often one was used again;
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
         """
-    def responses(self) -> list[tuple[str, int, str, int]]:
-        """Finished requests as (direction, status, flag, count), without the zeros.
-
-        Status 0: no answer was made.
-        """
+    def groups(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(direction, service) → requests begun and in flight, summed over workers."""
+    def golden(
+        self, direction: str, service: str
+    ) -> tuple[
+        list[int],
+        int,
+        list[int],
+        int,
+        list[int],
+        int,
+        int,
+        int,
+        dict[tuple[int, str], int],
+    ]:
+        """Golden metrics of a group: the fields of `engine.Golden`."""
     def worker_state(self, worker: int) -> tuple[int, int, int]:
         """(snapshot version in use, live connections, open listeners) of one worker."""
     def stop(self) -> None:

@@ -10,32 +10,39 @@ Rule 3: everything here is called from one thread and returns at once, but for s
 cimport cython
 
 from collections import namedtuple
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_from_text, addr_to_text
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
 )
 from proxy.fast.check cimport FP_IS_DEBUG
-from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.golden cimport (
+    GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
+)
+from proxy.fast.limits cimport (
+    COMMANDS_MAX, LISTENERS_MAX, SERVICE_ADDRESSES_MAX, TARGETS_MAX, WORKERS_MAX,
+)
+from proxy.fast.lookup cimport lookup_add, lookup_mark_opaque, lookup_place_count
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
     pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
 )
 from proxy.fast.reasons cimport (
-    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, METHOD_COUNT, PROTOCOL_COUNT, REASON_COUNT,
-    SPEAKER_COUNT, STATUS_COUNT, STATUS_FIRST,
+    DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
+    REASON_COUNT, SERVICE_COUNT, SPEAKER_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, record_t, request_log_t,
-    request_record_t, ring_t, snapshot_t, stats_t, worker_t,
+    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, ending_t, golden_t,
+    record_t, request_log_t, request_record_t, ring_t, service_address_t, snapshot_t, stats_t,
+    worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -59,67 +66,55 @@ EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
     "splice_no_pipe", "stale", "wake_failed", "retried",
 )
+HANDLINGS = ("detect", "relay", "opaque")
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
 ABI = "debug" if FP_IS_DEBUG else "release"
 
-if (
-    len(DIRECTIONS), len(PROTOCOLS), len(SPEAKERS), len(REASONS), len(EVENTS), len(METHODS),
-    len(FLAGS),
-) != (
-    DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-    FLAG_COUNT,
-):
+if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS))] != [
+        DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
+        FLAG_COUNT, HANDLING_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (
-    "id", "worker", "direction", "phase", "protocol", "speaker", "reason", "downstream",
+    "id", "worker", "direction", "service", "phase", "protocol", "speaker", "reason", "downstream",
     "original_dst", "upstream", "sni", "received_bytes", "sent_bytes", "opened_unix_us",
     "connect_us", "duration_us", "spliced",
 ))
 Connection.__doc__ = "One connection as a worker saw it: see _fastpath.pyi."
 
-
 Request = namedtuple("Request", (
-    "connection_id", "worker", "direction", "method", "target", "host", "user_agent", "request_id",
-    "traceparent", "version", "status", "flag", "attempts", "request_bytes", "response_bytes",
-    "downstream", "upstream", "started_unix_us", "sent_after_us", "first_byte_after_us",
-    "duration_us",
+    "connection_id", "worker", "direction", "service", "method", "target", "host", "user_agent",
+    "request_id", "traceparent", "version", "status", "flag", "attempts", "request_bytes",
+    "response_bytes", "downstream", "upstream", "started_unix_us", "sent_after_us",
+    "first_byte_after_us", "duration_us",
 ))
 Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
 
 cdef tuple address_to_python(const addr_t* address):
-    if address.family == 0:
-        return ("", 0)
-    if address.family == 4:
-        return (inet_ntop(AF_INET, (<const char*>address.ip)[:4]), address.port)
-    return (inet_ntop(AF_INET6, (<const char*>address.ip)[:16]), address.port)
+    cdef char text[ADDR_TEXT_BYTES]
+    return (addr_to_text(address, text).decode("ascii"), address.port)
 
 
 cdef int address_from_python(object host, object port, addr_t* target) except -1:
     """Fill `target`. Raises ValueError for anything that is not an address and a port."""
-    cdef bytes packed
-    memset(target, 0, sizeof(addr_t))
     if not isinstance(port, int) or not 0 < port < 65536:
         raise ValueError(f"not a port: {port!r}")
-    host, _, scope = host.partition("%")
-    try:
-        packed = inet_pton(AF_INET6 if ":" in host else AF_INET, host)
-        target.scope = int(scope) if scope else 0
-    except (OSError, ValueError, OverflowError):
-        raise ValueError(f"not an IP address: {host!r}") from None
-    memcpy(target.ip, <const char*>packed, len(packed))
-    target.family = 4 if len(packed) == 4 else 6
+    ip, _, scope = host.partition("%")
+    if "\0" in ip or not addr_from_text(target, ip.encode()) or not (scope or "0").isdecimal() or (
+            int(scope or 0) >> 32):
+        raise ValueError(f"not an IP address: {host!r}")
+    target.scope = int(scope or 0)
     target.port = port
     return 0
 
 
-cdef object record_to_python(const record_t* record):
+cdef object record_to_python(const record_t* record, list services):
     return Connection(
-        record.id, record.worker, DIRECTIONS[record.direction], PHASES[record.phase],
-        PROTOCOLS[record.protocol], SPEAKERS[record.speaker], REASONS[record.reason],
-        address_to_python(&record.downstream), address_to_python(&record.original_dst),
-        address_to_python(&record.upstream),
+        record.id, record.worker, DIRECTIONS[record.direction], services[record.service],
+        PHASES[record.phase], PROTOCOLS[record.protocol], SPEAKERS[record.speaker],
+        REASONS[record.reason], address_to_python(&record.downstream),
+        address_to_python(&record.original_dst), address_to_python(&record.upstream),
         (<const char*>record.sni)[:record.sni_length].decode("ascii", "replace"),
         record.received_bytes, record.sent_bytes, record.opened_unix_us, record.connect_us,
         record.duration_us, bool(record.is_spliced),
@@ -130,14 +125,12 @@ cdef str text_to_python(const char* text, uint32_t length):
     return text[:length].decode("latin-1")
 
 
-cdef object request_to_python(const request_record_t* record):
+cdef object request_to_python(const request_record_t* record, list services):
     cdef const request_log_t* log = &record.log
     return Request(
-        log.connection_id, record.worker, DIRECTIONS[record.direction],
-        text_to_python(log.method, log.method_bytes),
-        text_to_python(log.target, log.target_bytes),
-        text_to_python(log.host, log.host_bytes),
-        text_to_python(log.agent, log.agent_bytes),
+        log.connection_id, record.worker, DIRECTIONS[record.direction], services[log.service],
+        text_to_python(log.method, log.method_bytes), text_to_python(log.target, log.target_bytes),
+        text_to_python(log.host, log.host_bytes), text_to_python(log.agent, log.agent_bytes),
         text_to_python(log.request_id, log.request_id_bytes),
         text_to_python(log.trace, log.trace_bytes),
         "HTTP/1.1" if record.minor else "HTTP/1.0", record.status, FLAGS[record.flag],
@@ -148,27 +141,16 @@ cdef object request_to_python(const request_record_t* record):
 
 
 SETTING_LIMITS = {          # name: lowest and highest value that the data plane can work with
-    "connect_inbound_ms": (1, 3_600_000),
-    "connect_outbound_ms": (1, 3_600_000),
-    "connect_explicit_ms": (1, 3_600_000),
-    "idle_ms": (1, 604_800_000),
-    "half_open_ms": (1, 604_800_000),
+    **{f"connect_{direction}_ms": (1, 3_600_000) for direction in DIRECTIONS},
+    **{f"forwarded_{direction}": (0, 1) for direction in DIRECTIONS},
+    **dict.fromkeys(("splice", "http", "request_ids"), (0, 1)),
+    **dict.fromkeys(("detect_ms", "head_ms", "flush_ms"), (1, 3_600_000)),
+    **dict.fromkeys(("idle_ms", "half_open_ms", "http_idle_ms", "pool_idle_ms"), (1, 604_800_000)),
     "keepalive_idle_s": (0, 32_767),
     "keepalive_interval_s": (1, 32_767),
     "keepalive_count": (1, 127),
     "user_timeout_ms": (0, 2_147_483_647),
     "detect_bytes_max": (64, 65_535),
-    "splice": (0, 1),
-    "http": (0, 1),
-    "forwarded_inbound": (0, 1),
-    "forwarded_outbound": (0, 1),
-    "forwarded_explicit": (0, 1),
-    "request_ids": (0, 1),
-    "detect_ms": (1, 3_600_000),
-    "head_ms": (1, 3_600_000),
-    "http_idle_ms": (1, 604_800_000),
-    "flush_ms": (1, 3_600_000),
-    "pool_idle_ms": (1, 604_800_000),
     "pool_connections_max": (1, 1 << 20),
     "body_bytes_max": (1, (1 << 64) - 1),
 }
@@ -179,10 +161,10 @@ cdef class Snapshot:
 
     cdef snapshot_t c
 
-    def __cinit__(self, version, settings, targets):
+    def __cinit__(self, version, settings, targets, services=(), opaque_ports=()):
         memset(&self.c, 0, sizeof(snapshot_t))
 
-    def __init__(self, version, settings, targets):
+    def __init__(self, version, settings, targets, services=(), opaque_ports=()):
         cdef int i
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
@@ -198,6 +180,7 @@ cdef class Snapshot:
         self.c.version = version
         for i in range(DIRECTION_COUNT):
             self.c.connect_ms[i] = settings[f"connect_{DIRECTIONS[i]}_ms"]
+            self.c.forwarded[i] = settings[f"forwarded_{DIRECTIONS[i]}"]
         self.c.idle_ms = settings["idle_ms"]
         self.c.half_open_ms = settings["half_open_ms"]
         self.c.keepalive_idle_s = settings["keepalive_idle_s"]
@@ -207,8 +190,6 @@ cdef class Snapshot:
         self.c.detect_bytes_max = settings["detect_bytes_max"]
         self.c.splice_enabled = settings["splice"]
         self.c.http_enabled = settings["http"]
-        for i in range(DIRECTION_COUNT):
-            self.c.forwarded[i] = settings[f"forwarded_{DIRECTIONS[i]}"]
         self.c.request_ids = settings["request_ids"]
         self.c.detect_ms = settings["detect_ms"]
         self.c.head_ms = settings["head_ms"]
@@ -218,6 +199,9 @@ cdef class Snapshot:
         self.c.pool_connections_max = settings["pool_connections_max"]
         self.c.body_bytes_max = settings["body_bytes_max"]
         self._set_targets(targets)
+        self._set_services(list(services))
+        for port in opaque_ports:
+            lookup_mark_opaque(&self.c, port)
 
     cdef int _set_targets(self, list targets) except -1:
         cdef uint32_t i
@@ -226,10 +210,31 @@ cdef class Snapshot:
         self.c.targets = <addr_t*>PyMem_RawCalloc(len(targets) + 1, sizeof(addr_t))
         if self.c.targets == NULL:
             raise MemoryError
-        for i in range(len(targets)):
-            host, port = targets[i]
+        for i, (host, port) in enumerate(targets):
             address_from_python(host, port, &self.c.targets[i])
         self.c.target_count = len(targets)
+        return 0
+
+    cdef int _set_services(self, list services) except -1:
+        cdef uint32_t i, places
+        cdef service_address_t* entry
+        if len(services) > SERVICE_ADDRESSES_MAX:
+            raise ValueError(f"{len(services)} addresses; {SERVICE_ADDRESSES_MAX} are the most")
+        places = lookup_place_count(len(services))
+        self.c.services = <service_address_t*>PyMem_RawCalloc(
+            len(services) + 1, sizeof(service_address_t))
+        self.c.service_index = <uint32_t*>PyMem_RawCalloc(places, sizeof(uint32_t))
+        self.c.service_mask = places - 1
+        if self.c.services == NULL or self.c.service_index == NULL:
+            raise MemoryError
+        for i in range(len(services)):
+            entry = &self.c.services[i]
+            host, port, entry.service, entry.handling = services[i]
+            if entry.service < SERVICE_COUNT or entry.handling >= HANDLING_COUNT:
+                raise ValueError(f"no configured service and handling: {services[i]}")
+            address_from_python(host, port, &entry.address)
+            if not lookup_add(&self.c, i):
+                raise ValueError(f"an address that was given before: {host}, port {port}")
         return 0
 
     @property
@@ -238,6 +243,8 @@ cdef class Snapshot:
 
     def __dealloc__(self):
         PyMem_RawFree(self.c.targets)
+        PyMem_RawFree(self.c.services)
+        PyMem_RawFree(self.c.service_index)
 
 
 @cython.no_gc_clear     # __dealloc__ joins threads that read the snapshots in `snapshots`
@@ -255,10 +262,12 @@ cdef class Engine:
     cdef bint is_stopped
     cdef readonly int record_fd
     cdef list snapshots                     # published, oldest first: kept until released
+    cdef readonly list services             # names by number
 
     def __cinit__(self):
         self.record_fd = -1
         self.highest_target = -1
+        self.services = ["unknown", "other"]
 
     def __init__(self, workers, connections_max, *, records=1024):
         cdef int i
@@ -315,13 +324,8 @@ cdef class Engine:
         return 0
 
     cdef int _command_all(self, uint32_t op, int32_t a, int32_t b, uint64_t id) except -1:
-        cdef command_t command
+        cdef command_t command = command_t(op=op, a=a, b=b, c=0, d=0, id=id, pointer=NULL)
         cdef int i
-        memset(&command, 0, sizeof(command_t))
-        command.op = op
-        command.a = a
-        command.b = b
-        command.id = id
         for i in range(self.worker_count):
             self._command(i, &command)
         return 0
@@ -367,12 +371,8 @@ cdef class Engine:
             raise ValueError(f"the snapshot has no target {target}")
         if 0 <= worker < self.worker_count and self.listen_counts[worker] >= LISTENERS_MAX:
             raise ValueError(f"{LISTENERS_MAX} listeners are the most for a worker")
-        memset(&command, 0, sizeof(command_t))
-        command.op = COMMAND_LISTEN
-        command.a = fd
-        command.b = kind
-        command.c = target
-        command.d = listener
+        command = command_t(
+            op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=0, pointer=NULL)
         self._command(worker, &command)
         self.listen_counts[worker] += 1
         self.highest_target = max(self.highest_target, <int64_t>target)
@@ -432,8 +432,9 @@ cdef class Engine:
             ring = &self.workers[i].request_records if requests else &self.workers[i].records
             item = ring_peek(ring)
             while item != NULL and len(result) < limit:
-                result.append(request_to_python(<const request_record_t*>item) if requests
-                              else record_to_python(<const record_t*>item))
+                result.append(
+                    request_to_python(<const request_record_t*>item, self.services) if requests
+                    else record_to_python(<const record_t*>item, self.services))
                 ring_take(ring)
                 item = ring_peek(ring)
             if item != NULL:
@@ -495,7 +496,7 @@ cdef class Engine:
             if self.dumps[i] == NULL:       # the request failed on its way to this worker
                 continue
             for row in range(self.dumps[i].row_count):
-                result.append(record_to_python(&self.dumps[i].rows[row]))
+                result.append(record_to_python(&self.dumps[i].rows[row], self.services))
             self._free_dump(i)
         return result
 
@@ -506,79 +507,79 @@ cdef class Engine:
         return (load_acquire(&w.snapshot_version), load_relaxed(&w.live_connections),
                 load_relaxed(&w.live_listeners))
 
-    # Sum `count` words that stand at the same offset in the statistics of every worker.
-    cdef list _sum(self, size_t offset, size_t bytes_):
-        cdef size_t i
+    # Sum words that stand in the block of every worker where these stand in that of the first one.
+    cdef list _sum(self, const void* first, size_t bytes_):
+        cdef size_t i, offset = <const char*>first - <const char*>self.workers[0]
         cdef int worker
         cdef uint64_t total
         cdef list result = []
         for i in range(bytes_ // sizeof(uint64_t)):
             total = 0
             for worker in range(self.worker_count):
-                total += load_relaxed(
-                    <const uint64_t*>(<char*>&self.workers[worker].stats + offset) + i)
+                total += load_relaxed(<const uint64_t*>(<char*>self.workers[worker] + offset) + i)
             result.append(total)
         return result
 
     def stats(self):
-        cdef stats_t* s = &self.workers[0].stats
-        cdef char* base = <char*>s
-        cdef worker_t* w
+        cdef worker_t* w = self.workers[0]
+        cdef stats_t* s = &w.stats
         cdef int i
         cdef uint64_t longest_us = 0
-        connections = buffers = pipes = listeners = upstreams = exchanges = 0
         for i in range(self.worker_count):
-            w = self.workers[i]
-            connections += load_relaxed(&w.live_connections)
-            buffers += load_relaxed(&w.live_bufs)
-            upstreams += load_relaxed(&w.live_ups)
-            exchanges += load_relaxed(&w.live_exchanges)
-            pipes += load_relaxed(&w.live_pipes)
-            listeners += load_relaxed(&w.live_listeners)
-            longest_us = max(longest_us, load_relaxed(&w.stats.longest_tick_us))
-            store_relaxed(&w.stats.longest_tick_us, 0)
-        counters = [
-            ("opened", <char*>s.opened - base, sizeof(s.opened)),
-            ("open", <char*>s.open - base, sizeof(s.open)),
-            ("closed", <char*>s.closed - base, sizeof(s.closed)),
-            ("detected", <char*>s.detected - base, sizeof(s.detected)),
-            ("bytes", <char*>s.bytes - base, sizeof(s.bytes)),
-            ("requests", <char*>s.requests - base, sizeof(s.requests)),
-            ("in_flight", <char*>s.in_flight - base, sizeof(s.in_flight)),
-            ("request_bucket", <char*>s.request_bucket - base, sizeof(s.request_bucket)),
-            ("request_sum_us", <char*>s.request_sum_us - base, sizeof(s.request_sum_us)),
-            ("first_byte_bucket", <char*>s.first_byte_bucket - base, sizeof(s.first_byte_bucket)),
-            ("first_byte_sum_us", <char*>s.first_byte_sum_us - base, sizeof(s.first_byte_sum_us)),
-            ("body_bytes", <char*>s.body_bytes - base, sizeof(s.body_bytes)),
-            ("connect_bucket", <char*>s.connect_bucket - base, sizeof(s.connect_bucket)),
-            ("connect_sum_us", <char*>s.connect_sum_us - base, sizeof(s.connect_sum_us)),
-            ("duration_bucket", <char*>s.duration_bucket - base, sizeof(s.duration_bucket)),
-            ("duration_sum_us", <char*>s.duration_sum_us - base, sizeof(s.duration_sum_us)),
-            ("events", <char*>s.events - base, sizeof(s.events)),
-            ("pool", <char*>s.pool_idle - base, sizeof(s.pool_idle) * 4),
-        ]
-        return {name: self._sum(offset, length) for name, offset, length in counters} | {
-            "live": [connections, buffers, pipes, listeners, upstreams, exchanges],
-            "tick": [self._sum(<char*>&s.ticks - base, sizeof(s.ticks))[0], longest_us],
+            longest_us = max(longest_us, load_relaxed(&self.workers[i].stats.longest_tick_us))
+            store_relaxed(&self.workers[i].stats.longest_tick_us, 0)
+        return {
+            "opened": self._sum(s.opened, sizeof(s.opened)),
+            "open": self._sum(s.open, sizeof(s.open)),
+            "closed": self._sum(s.closed, sizeof(s.closed)),
+            "detected": self._sum(s.detected, sizeof(s.detected)),
+            "bytes": self._sum(s.bytes, sizeof(s.bytes)),
+            "connect_bucket": self._sum(s.connect_bucket, sizeof(s.connect_bucket)),
+            "connect_sum_us": self._sum(s.connect_sum_us, sizeof(s.connect_sum_us)),
+            "duration_bucket": self._sum(s.duration_bucket, sizeof(s.duration_bucket)),
+            "duration_sum_us": self._sum(s.duration_sum_us, sizeof(s.duration_sum_us)),
+            "events": self._sum(s.events, sizeof(s.events)),
+            "pool": self._sum(s.pool_idle, sizeof(s.pool_idle) * 4),
+            "live": self._sum(&w.live_connections, sizeof(uint64_t) * 6),
+            "tick": [self._sum(&s.ticks, sizeof(s.ticks))[0], longest_us],
         }
 
-    # Responses so far: (direction, status, flag, count), only what was counted. Status 0: none
-    # came.
-    def responses(self):
-        cdef int d, status, flag, worker
-        cdef uint64_t total
-        cdef list result = []
-        for d in range(DIRECTION_COUNT):
-            for status in range(STATUS_COUNT):
-                for flag in range(FLAG_COUNT):
-                    total = 0
-                    for worker in range(self.worker_count):
-                        total += load_relaxed(
-                            &self.workers[worker].stats.responses[d][status][flag])
-                    if total:
-                        result.append((DIRECTIONS[d], status + STATUS_FIRST if status else 0,
-                                       FLAGS[flag], total))
+    def groups(self):
+        cdef golden_t* group
+        cdef int i
+        cdef dict result = {}
+        for i in range(self.worker_count):
+            group = golden_next(self.workers[i], NULL)
+            while group != NULL:
+                key = (DIRECTIONS[group.key.direction], self.services[group.key.service])
+                before = result.get(key, (0, 0))
+                result[key] = (before[0] + golden_begun(group),
+                               before[1] + load_relaxed(&group.in_flight))
+                group = golden_next(self.workers[i], group)
         return result
+
+    def golden(self, direction, service):
+        cdef golden_t total
+        cdef golden_t* group
+        cdef ending_t ending
+        cdef int i, place
+        cdef dict endings = {}
+        memset(&total, 0, sizeof(golden_t))
+        total.key.direction = DIRECTIONS.index(direction)
+        total.key.service = self.services.index(service)
+        for i in range(self.worker_count):
+            group = golden_find(self.workers[i], &total.key)
+            if group == NULL:
+                continue
+            golden_add(&total, group)
+            for place in range(GOLDEN_ENDINGS):
+                golden_read_ending(group, place, &ending)
+                if ending.count:
+                    key = (ending.status, FLAGS[ending.flag])
+                    endings[key] = endings.get(key, 0) + ending.count
+        return (total.requests, total.in_flight, total.request_bucket, total.request_sum_us,
+                total.first_byte_bucket, total.first_byte_sum_us, total.body_bytes[0],
+                total.body_bytes[1], endings)
 
     # Stop and join the threads; a worker without a thread gets its last tick here.
     cdef void _join(self) noexcept:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy import http_options, values
+from proxy import http_options, services, values
 from proxy.options import Effective, Group, Option, Reader, help_text
+from proxy.services import Service
 from proxy.values import Address, Forward, Keepalive
 
 OUTBOUND: Final = Option(
@@ -183,6 +184,23 @@ RECENT: Final = Option(
     "0 keeps 1,000 of each if there is an access log",
 )
 
+METRICS_SERIES_MAX: Final = Option(
+    flag="--metrics-series-max",
+    parse=values.integer_between(1_000, 1_000_000),
+    default="2000",
+    metavar="N",
+    help="series of a scrape; services that come when they are\n"
+    "used up share those of service=other",
+)
+METRICS_IDLE: Final = Option(
+    flag="--metrics-idle",
+    parse=values.duration_between("0", "720h"),
+    default="1h",
+    metavar="TIME",
+    help="without requests for so long, a service's series are put\n"
+    "away until the next one; 0 is never",
+)
+
 RECENT_WITH_ACCESS_LOG: Final = 1_000
 LISTENERS_MAX: Final = 64  # of a worker: fast/limits.pxd
 
@@ -205,6 +223,8 @@ GROUPS: Final = (
         ),
     ),
     http_options.GROUP,
+    services.GROUP,
+    Group("Metrics", (METRICS_SERIES_MAX, METRICS_IDLE)),
     Group("Drain", (DRAIN_DELAY, DRAIN_DEADLINE)),
     Group("Logs", (LOG_LEVEL, LOG_FORMAT, ACCESS_LOG, RECENT)),
 )
@@ -214,7 +234,8 @@ usage: remora proxy [flags]
 
 Take in a pod's TCP connections and hand them on, measured.
 Every flag has a variable: --drain-delay is REMORA_DRAIN_DELAY. A flag wins over its variable, an
-empty variable counts as unset, repeated flags are comma separated in the variable."""
+empty variable counts as unset, repeated flags are comma separated in the variable (--service by
+spaces)."""
 
 EXAMPLES: Final = """\
 Examples:
@@ -251,6 +272,10 @@ class Config:
     detect_bytes_max: int
     splice: bool
     http: http_options.HttpConfig
+    services: tuple[Service, ...]
+    opaque_ports: tuple[int, ...]
+    metrics_series_max: int
+    metrics_idle_ms: int
     drain_delay_ms: int
     drain_deadline_ms: int
     log_level: str
@@ -316,6 +341,10 @@ def _read(reader: Reader) -> Config:
         detect_bytes_max=reader.one(DETECT_BYTES_MAX),
         splice=not reader.one(NO_SPLICE),
         http=http_options.read_http(reader),
+        services=reader.many(services.SERVICE),
+        opaque_ports=reader.one(services.OPAQUE_PORTS),
+        metrics_series_max=reader.one(METRICS_SERIES_MAX),
+        metrics_idle_ms=reader.one(METRICS_IDLE),
         drain_delay_ms=reader.one(DRAIN_DELAY),
         drain_deadline_ms=reader.one(DRAIN_DEADLINE),
         log_level=reader.one(LOG_LEVEL),
@@ -334,6 +363,7 @@ def _contradictions(config: Config, reader: Reader) -> list[str]:
         *_address_faults(config, reader),
         *_drain_faults(config, reader),
         *_log_faults(config, reader),
+        *_service_faults(config, reader),
     ]
 
 
@@ -398,6 +428,10 @@ def _log_faults(config: Config, reader: Reader) -> list[str]:
         return []
     blame = reader.blame(http_options.NO_HTTP)
     return [f"{reader.blame(ACCESS_LOG)}: 'combined' has requests only, and {blame} leaves none"]
+
+
+def _service_faults(config: Config, reader: Reader) -> list[str]:
+    return [f"{reader.blame(services.SERVICE)}: {f}" for f in services.clashes(config.services)]
 
 
 # Kubernetes sets such variables for a Service of the name "remora": they are not ours.

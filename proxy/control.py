@@ -12,10 +12,10 @@ from http import HTTPStatus
 from typing import Final, TypeVar
 
 from proxy import __version__, describe
-from proxy.engine import Connection, NoAnswerError, Stats
+from proxy.engine import Connection, Engine, Golden, Group, NoAnswerError, Stats
 from proxy.httpserver import Handler, Request, RequestError, Response, Routes, json_response
 from proxy.logs import LEVELS
-from proxy.request_totals import flag_counts, request_totals
+from proxy.request_totals import flag_counts, request_totals, service_totals
 from proxy.state import Running
 from proxy.values import is_ip
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _LIMIT: Final = 1_000
 _LIMIT_MAX: Final = 100_000
+# Services shown by the status page, those with the most requests.
+_SERVICES_MAX: Final = 50
 # What a browser or tool sends when it was really pointed at this host. Any other name is a web page
 # that had its own name resolve to the loopback address (DNS rebinding).
 _LOCAL_HOSTS: Final = {"localhost", "[::1]"}
@@ -56,7 +58,7 @@ class Control:
 
     async def _status(self, _request: Request) -> Response:
         running = self._running
-        stats, responses = running.engine.stats(), running.engine.responses()
+        stats, goldens = running.engine.stats(), _goldens(running.engine)
         return json_response(
             HTTPStatus.OK,
             {
@@ -73,8 +75,9 @@ class Control:
                 "connections_max": running.connections_max,
                 "connections": _totals(stats),
                 "closed": _reasons(stats),
-                "requests": request_totals(stats, responses),
-                "flags": flag_counts(responses),
+                "requests": request_totals(goldens),
+                "services": service_totals(goldens, _SERVICES_MAX),
+                "flags": flag_counts(goldens),
                 "pools": {direction: pool._asdict() for direction, pool in stats.pools()},
                 "live": stats.live(),
                 "events": dict(stats.events()),
@@ -143,6 +146,10 @@ class Control:
             return await self._running.engine.connections(limit)
         except NoAnswerError as fault:
             raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, str(fault)) from fault
+
+
+def _goldens(engine: Engine) -> dict[Group, Golden]:
+    return {group: engine.golden(group) for group in engine.groups()}
 
 
 def _totals(stats: Stats) -> dict[str, dict[str, int]]:

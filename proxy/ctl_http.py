@@ -1,40 +1,44 @@
 """HTTP on a terminal: the requests part of `ctl status`, and `ctl requests`."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from proxy.answers import explain_flag
 from proxy.ctl_table import hints, printable, size, span, table
 
 Answer = Mapping[str, Any]  # decoded JSON: its shape is control.py's
 
+_RATES: Final = ("BEGUN", "IN-FLIGHT", "SUCCESS", "P50", "P99")
+
 
 def totals(answer: Answer) -> str:
-    """Return the tables of requests, pools and flags; "" while there was no request."""
+    """Return the tables of requests, services, pools and flags; "" while there was no request."""
     directions = [name for name, row in answer["requests"].items() if row["begun"]]
     if not directions:
         return ""
-    parts = [_rates(answer["requests"], directions), _pools(answer["pools"], directions)]
+    parts = [_rates(answer["requests"], directions), _services(answer["services"])]
+    parts.append(_pools(answer["pools"], directions))
     if answer["flags"]:
         parts.append(_flags(answer["flags"]))
     return "\n\n".join(parts)
 
 
 def _rates(rows: Answer, directions: list[str]) -> str:
-    head = ("REQUESTS", "BEGUN", "IN-FLIGHT", "SUCCESS", "P50", "P99")
-    return table(
-        head,
-        [
-            (
-                name,
-                str(rows[name]["begun"]),
-                str(rows[name]["in_flight"]),
-                _percentage(rows[name]["success_rate"]),
-                _about(rows[name]["p50_ms"]),
-                _about(rows[name]["p99_ms"]),
-            )
-            for name in directions
-        ],
+    return table(("REQUESTS", *_RATES), [(name, *_rate(rows[name])) for name in directions])
+
+
+def _services(rows: Sequence[Answer]) -> str:
+    head = ("SERVICE", "DIRECTION", *_RATES)
+    return table(head, [(row["service"], row["direction"], *_rate(row)) for row in rows])
+
+
+def _rate(row: Answer) -> tuple[str, ...]:
+    return (
+        str(row["begun"]),
+        str(row["in_flight"]),
+        _percentage(row["success_rate"]),
+        _about(row["p50_ms"]),
+        _about(row["p99_ms"]),
     )
 
 
@@ -55,12 +59,23 @@ def _flags(by_direction: Answer) -> str:
 
 def requests(answer: Answer) -> str:
     """Return the table of `ctl requests`."""
-    head = ["TIME", "DIRECTION", "STATUS", "FLAG", "TOOK", "UPSTREAM-TOOK", "RECEIVED", "SENT"]
+    head = [
+        "TIME",
+        "DIRECTION",
+        "SERVICE",
+        "STATUS",
+        "FLAG",
+        "TOOK",
+        "UPSTREAM-TOOK",
+        "RECEIVED",
+        "SENT",
+    ]
     head += ("METHOD", "HOST", "TARGET", "UPSTREAM", "TRACE")
     rows = [
         (
             row["time"],
             row["direction"],
+            row["service"],
             str(row["status"] or "-"),
             row["flag"],
             span(row["duration_ms"]),

@@ -39,12 +39,13 @@ def status(answer: Answer) -> str:
 
 def connections(answer: Answer, *, closed: bool) -> str:
     """Return the table of `ctl connections`."""
-    head = ["ID", "DIRECTION", "PROTOCOL", "REASON" if closed else "PHASE", "DOWNSTREAM"]
+    head = ["ID", "DIRECTION", "SERVICE", "PROTOCOL", "REASON" if closed else "PHASE", "DOWNSTREAM"]
     head += ["ORIGINAL-DST", "UPSTREAM", "CONNECT", "AGE", "RECEIVED", "SENT", "SNI"]
     rows = [
         [
             str(row["id"]),
             row["direction"],
+            row["service"],
             row["protocol"],
             row["reason" if closed else "phase"],
             row["downstream"] or "-",

@@ -7,7 +7,7 @@ for a worker: what needs an answer is a coroutine.
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from proxy import _fastpath
 from proxy._fastpath import Connection, Request
@@ -17,10 +17,11 @@ from proxy.snapshot import Draft, target_indexes
 __all__ = [
     "Connection",
     "Engine",
+    "Golden",
+    "Group",
     "NoAnswerError",
     "Pool",
     "Request",
-    "Responses",
     "Stats",
     "WorkerState",
 ]
@@ -33,7 +34,11 @@ SPEAKERS: Final = _fastpath.SPEAKERS
 EVENTS: Final = _fastpath.EVENTS
 METHODS: Final = _fastpath.METHODS
 FLAGS: Final = _fastpath.FLAGS
+HANDLINGS: Final = _fastpath.HANDLINGS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
+# In place of a status that was one too many to be counted apart: below 500, and from there on.
+STATUS_REST: Final = 1
+STATUS_REST_ERROR: Final = 600
 LIVE_KINDS: Final = (
     "connections",
     "buffers",
@@ -67,13 +72,21 @@ class WorkerState(NamedTuple):
     listeners: int
 
 
-class Responses(NamedTuple):
-    """How often requests of a direction ended in this way. Status 0: no answer was made."""
+Group: TypeAlias = tuple[str, str]  # whose requests: direction and service
 
-    direction: str
-    status: int
-    flag: str
-    total: int
+
+class Golden(NamedTuple):
+    """What the requests of a group have counted so far. All but `in_flight` only ever grows."""
+
+    requests: list[int]  # begun, by METHODS
+    in_flight: int
+    durations: list[int]  # of whole requests, by bucket
+    duration_us: int
+    first_bytes: list[int]  # up to the first byte of the upstream's answer, by bucket
+    first_byte_us: int
+    request_bytes: int  # of ended requests
+    response_bytes: int
+    endings: dict[tuple[int, str], int]  # (status, flag) → count. Status 0: no answer was made
 
 
 class Pool(NamedTuple):
@@ -117,24 +130,10 @@ class Stats:
     def histogram(self, name: str) -> Iterator[tuple[str, list[int], int]]:
         """Yield, by direction, bucket counts (not cumulative) and sum in microseconds.
 
-        `name`: "connect", "duration" (of connections), "request" or "first_byte".
+        `name`: "connect", or "duration" of connections.
         """
         rows = _rows(self._raw[f"{name}_bucket"], len(BUCKETS_US) + 1)
         return zip(DIRECTIONS, rows, self._raw[f"{name}_sum_us"], strict=True)
-
-    def requests(self) -> Iterator[tuple[str, str, int]]:
-        """Yield requests begun, by direction and class of method."""
-        counts = iter(self._raw["requests"])
-        return ((d, m, next(counts)) for d in DIRECTIONS for m in METHODS)
-
-    def in_flight(self) -> Iterator[tuple[str, int]]:
-        """Yield requests begun and not ended, by direction."""
-        return zip(DIRECTIONS, self._raw["in_flight"], strict=True)
-
-    def body_bytes(self) -> Iterator[tuple[str, int, int]]:
-        """Yield payload bytes of requests and of responses, by direction; of ended ones only."""
-        rows = _rows(self._raw["body_bytes"], 2)
-        return ((d, up, down) for d, (up, down) in zip(DIRECTIONS, rows, strict=True))
 
     def pools(self) -> Iterator[tuple[str, Pool]]:
         """Yield the pools of each direction."""
@@ -176,6 +175,7 @@ class Engine:
         self.on_records: Callable[[list[Connection]], None] = lambda _: None
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
+        self._numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
         self._version = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -189,8 +189,25 @@ class Engine:
     def publish(self, draft: Draft) -> int:
         """Make a new snapshot current and return its version."""
         self._version += 1
-        self._fast.publish(_fastpath.Snapshot(self._version, draft.settings, draft.targets))
+        addresses = [
+            (*address, self._number(service.name), HANDLINGS.index(service.handling))
+            for service in draft.services
+            for address in service.addresses
+        ]
+        self._fast.publish(
+            _fastpath.Snapshot(
+                self._version, draft.settings, draft.targets, addresses, draft.opaque_ports
+            )
+        )
         return self._version
+
+    def _number(self, service: str) -> int:
+        """Return the number of a service, which stays its own: counters carry it."""
+        names = self._fast.services
+        number = self._numbers.setdefault(service, len(names))
+        if number == len(names):
+            names.append(service)
+        return number
 
     def listen(self, listeners: Iterable[Listener]) -> None:
         """Give every worker its sockets. The workers own them from here."""
@@ -250,9 +267,13 @@ class Engine:
         self._longest_tick_us = max(self._longest_tick_us, raw["tick"][1])
         return Stats(raw)
 
-    def responses(self) -> list[Responses]:
-        """Read how requests ended, so far; what never happened is left out."""
-        return [Responses(*row) for row in self._fast.responses()]
+    def groups(self) -> dict[Group, tuple[int, int]]:
+        """Return requests begun and in flight of every group that ever had one."""
+        return {group: counts for group, counts in self._fast.groups().items() if counts[0]}
+
+    def golden(self, group: Group) -> Golden:
+        """Read what a group has counted."""
+        return Golden(*self._fast.golden(*group))
 
     def take_longest_tick_us(self) -> int:
         """Return the longest tick since this was last asked."""

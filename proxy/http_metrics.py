@@ -1,111 +1,81 @@
 """Golden metrics of HTTP: Linkerd's `request_total` and `response_total`, and `remora_http_*`.
 
 Nothing that a downstream chooses makes a series: a method outside the registered ones is "OTHER",
-and hosts and paths are no labels. The one word that an application chooses is the status: above
-`_RESPONSES_MAX` combinations of status and flag, new ones share one series for each direction and
-classification. A series that was shown once stays, so that no counter goes back.
+and hosts and paths are no labels. Services are those that the configuration names; how many series
+they and an application's statuses may make is bounded by `http_series`.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client.core import Metric
 
-from proxy.answers import classify
-from proxy.engine import Responses, Stats
+from proxy.engine import Group, Stats
 from proxy.families import Row, counter, gauge, histogram
+from proxy.http_series import Account, HttpSeries, Source
 
-_RESPONSES_MAX: Final = 800
-_OTHER: Final = "other"
 _UNKNOWN: Final = "unknown"
 
-# No service or route is configured yet, and what an exchange speaks is one thing.
 _BASE: Final = ("direction", "service", "route", "protocol", "tls")
+_Accounts = dict[tuple[str, ...], Account]
 
 
-def _base(direction: str) -> tuple[str, ...]:
-    return (direction, _UNKNOWN, _UNKNOWN, "http1", "false")
-
-
-class _Ending(NamedTuple):
-    """The labels of `response_total` that differ within a direction."""
-
-    direction: str
-    status_code: str
-    classification: str
-    flag: str
+def _base(group: Group) -> tuple[str, ...]:
+    # No route is configured yet, the proxy ends no TLS, and what an exchange speaks is one thing.
+    return (*group, _UNKNOWN, "http1", "false")
 
 
 class HttpMetrics:
-    """The families of HTTP. It remembers which series it has shown."""
+    """The families of HTTP."""
 
-    def __init__(self) -> None:
-        self._shown: set[_Ending] = set()
+    def __init__(self, series: HttpSeries) -> None:
+        self._series = series
 
-    def collect(self, stats: Stats, responses: list[Responses]) -> Iterator[Metric]:
+    def collect(self, stats: Stats, source: Source) -> Iterator[Metric]:
         """Yield every family from one reading of the counters."""
+        accounts = {_base(group): each for group, each in self._series.read(source).items()}
         yield counter(
             "request",
             "Requests begun.",
             [*_BASE, "method"],
-            [((*_base(d), m), n) for d, m, n in stats.requests() if n],
+            [((*base, m), n) for base, each in accounts.items() for m, n in each.requests.items()],
         )
         yield counter(
             "response",
             "Requests ended. Status 0: no answer was made.",
             [*_BASE, "status_code", "classification", "flag"],
-            self._endings(responses),
+            [((*base, *e), n) for base, each in accounts.items() for e, n in each.endings.items()],
         )
-        yield _durations(stats)
-        yield _first_bytes(stats)
-        yield from _bodies(stats)
+        yield from _times(accounts)
+        yield from _bodies(accounts)
         text = "Requests begun and not ended."
-        rows = [(_base(d), n) for d, n in stats.in_flight()]
+        rows = [(base, each.in_flight) for base, each in accounts.items()]
         yield gauge("remora_http_in_flight_requests", text, _BASE, rows)
         yield from _pools(stats)
 
-    def _endings(self, responses: list[Responses]) -> list[Row]:
-        counts: dict[_Ending, int] = {}
-        for response in responses:
-            ending = self._series(response)
-            counts[ending] = counts.get(ending, 0) + response.total
-        return [((*_base(e.direction), *e[1:]), count) for e, count in counts.items()]
 
-    def _series(self, response: Responses) -> _Ending:
-        direction, status, flag, _ = response
-        classification = classify(status, flag)
-        ending = _Ending(direction, str(status), classification, flag)
-        if ending not in self._shown:
-            if len(self._shown) >= _RESPONSES_MAX:
-                return _Ending(direction, _OTHER, classification, _OTHER)
-            self._shown.add(ending)
-        return ending
-
-
-def _durations(stats: Stats) -> Metric:
-    return histogram(
+def _times(accounts: _Accounts) -> Iterator[Metric]:
+    yield histogram(
         "remora_http_request_duration_seconds",
         "From the first byte of a request to the end of its answer, counted then.",
         _BASE,
-        [(_base(d), counts, sum_us) for d, counts, sum_us in stats.histogram("request")],
+        [(base, each.durations, each.duration_us) for base, each in accounts.items()],
     )
-
-
-def _first_bytes(stats: Stats) -> Metric:
-    return histogram(
+    yield histogram(
         "remora_http_first_byte_seconds",
         "From the first byte of a request to the first one of the upstream's final answer.",
         _BASE,
-        [(_base(d), counts, sum_us) for d, counts, sum_us in stats.histogram("first_byte")],
+        [(base, each.first_bytes, each.first_byte_us) for base, each in accounts.items()],
     )
 
 
-def _bodies(stats: Stats) -> Iterator[Metric]:
-    rows = list(stats.body_bytes())
+def _bodies(accounts: _Accounts) -> Iterator[Metric]:
     text = "Payload of ended requests, without heads and framing."
-    yield counter("remora_http_request_bytes", text, _BASE, [(_base(d), n) for d, n, _ in rows])
+    rows: list[Row] = [(base, each.request_bytes) for base, each in accounts.items()]
+    yield counter("remora_http_request_bytes", text, _BASE, rows)
     text = "Payload of upstreams' answers, without heads and framing, counted at their end."
-    yield counter("remora_http_response_bytes", text, _BASE, [(_base(d), n) for d, _, n in rows])
+    rows = [(base, each.response_bytes) for base, each in accounts.items()]
+    yield counter("remora_http_response_bytes", text, _BASE, rows)
 
 
 def _pools(stats: Stats) -> Iterator[Metric]:

@@ -21,11 +21,17 @@ from proxy import __version__, engine
 from proxy.engine import Stats
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
+from proxy.http_series import HttpSeries
 from proxy.state import Running
 
 # As Linkerd labels a connection seen from the side that opened it.
 _SRC: Final = "src"
 _DST: Final = "dst"
+
+# What the families without services can grow to, whatever happens: the rest of
+# --metrics-series-max is for those with services. A test counts them.
+_OTHER_SERIES_MAX: Final = 700
+_WORKER_SERIES: Final = 3
 
 
 class Exposition:
@@ -48,7 +54,10 @@ class _Collector(Collector):
     def __init__(self, running: Running) -> None:
         self.loop_lag_s = 0.0
         self._running = running
-        self._http = HttpMetrics()
+        settings = running.config
+        own = _OTHER_SERIES_MAX + _WORKER_SERIES * settings.workers + len(running.listeners)
+        series = HttpSeries(settings.metrics_series_max - own, settings.metrics_idle_ms / 1000)
+        self._http = HttpMetrics(series)
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering collects nothing."""
@@ -60,7 +69,7 @@ class _Collector(Collector):
         yield from _connections(stats)
         yield from _bytes(stats)
         yield from _times(stats)
-        yield from self._http.collect(stats, self._running.engine.responses())
+        yield from self._http.collect(stats, self._running.engine)
         yield from _detection(stats)
         yield from self._workers(stats)
         yield from self._control_side()

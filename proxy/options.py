@@ -28,6 +28,7 @@ class Option(Generic[T_co]):
     help: str
     metavar: str = ""  # empty: a switch, which takes no value
     repeatable: bool = False
+    separator: str = ","  # between the values of a repeatable one, in its variable
 
     @property
     def key(self) -> str:
@@ -106,7 +107,7 @@ class Reader:
 
     def _values(self, option: Option[T]) -> list[T]:
         texts, source = self._texts(option)
-        self.effective[option.key] = Effective(",".join(texts), source)
+        self.effective[option.key] = Effective(option.separator.join(texts), source)
         values, has_fault = [], False
         for text in texts:
             try:
@@ -122,7 +123,10 @@ class Reader:
             return (given if option.repeatable else given[-1:]), FLAG
         text = self._environ.get(option.variable, "").strip()
         if text:
-            texts = [word.strip() for word in text.split(",")] if option.repeatable else [text]
+            texts = [text]
+            if option.repeatable:
+                words = text.split(option.separator)
+                texts = [word.strip() for word in words if word.strip() or option.separator == ","]
             return texts, f"env {option.variable}"
         return _default_texts(option), DEFAULT
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from proxy.config import Config
 from proxy.listeners import Listener
+from proxy.services import Service
 
 # Every setting that a snapshot holds; the extension refuses a missing or unknown one.
 SETTINGS: Final = (
@@ -45,6 +46,8 @@ class Draft(NamedTuple):
 
     settings: dict[str, int]
     targets: list[tuple[str, int]]
+    services: tuple[Service, ...]
+    opaque_ports: tuple[int, ...]
 
 
 def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
@@ -63,7 +66,8 @@ def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
         "splice": int(config.splice),
         **config.http.settings(),
     }
-    return Draft(settings, [(*listener.target,) for listener in listeners if listener.target])
+    targets = [(*listener.target,) for listener in listeners if listener.target]
+    return Draft(settings, targets, config.services, config.opaque_ports)
 
 
 def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:

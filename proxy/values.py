@@ -16,6 +16,8 @@ _KEEPALIVE_S_MAX: Final = 32_767  # the kernel's bound of TCP_KEEPIDLE and TCP_K
 _KEEPALIVE_COUNT_MAX: Final = 127  # and of TCP_KEEPCNT
 _KEEPALIVE_COUNT: Final = 3
 
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2: this is an IPv4 address
+
 _UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 _UNIT_BYTES: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -91,6 +93,19 @@ def address(text: str) -> Address:
     if not is_ip(parsed.host):
         raise ValueError(f"has a bad IP address {parsed.host!r}")
     return parsed
+
+
+def endpoint(text: str) -> Address:
+    """Read an address with a port other than 0; the same address always gives the same value."""
+    host, port = address(text)
+    if port == 0:
+        raise ValueError("has port 0")
+    if ":" in host:
+        packed = socket.inet_pton(socket.AF_INET6, host)
+        if packed.startswith(_MAPPED):
+            return Address(socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :]), port)
+        host = socket.inet_ntop(socket.AF_INET6, packed)
+    return Address(host, port)
 
 
 def address_or_off(text: str) -> Address | None:

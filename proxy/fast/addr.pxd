@@ -4,13 +4,17 @@
 #
 # An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is IPv4 for us: what was dialled is an
 # IPv4 destination, and only SOL_IP knows it by its original name.
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from proxy.fast.platform cimport (
-    AF_INET, AF_INET6, htons, ntohs, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+    AF_INET, AF_INET6, htons, inet_ntop, inet_pton, ntohs, sockaddr_in, sockaddr_in6,
+    sockaddr_storage, socklen_t,
 )
 from proxy.fast.types cimport addr_t
+
+cdef enum:
+    ADDR_TEXT_BYTES = 46        # INET6_ADDRSTRLEN
 
 cdef extern from *:
     """
@@ -79,3 +83,41 @@ cdef inline bint addr_is_wildcard(const addr_t* address) noexcept nogil:
 
 cdef inline bint addr_is_same_ip(const addr_t* a, const addr_t* b) noexcept nogil:
     return a.family == b.family and memcmp(a.ip, b.ip, 16) == 0
+
+
+# The same endpoint? Scopes are not compared: who writes a link-local address down has none.
+cdef inline bint addr_is_same(const addr_t* a, const addr_t* b) noexcept nogil:
+    return a.port == b.port and addr_is_same_ip(a, b)
+
+
+cdef inline uint64_t addr_hash(const addr_t* address) noexcept nogil:
+    cdef uint64_t hash = 0xCBF29CE484222325ULL ^ (<uint64_t>address.port << 8)      # FNV-1a
+    cdef int i
+    for i in range(16):
+        hash = (hash ^ address.ip[i]) * 0x100000001B3ULL
+    return hash ^ (hash >> 32)
+
+
+# Fill ip and family from text without a scope; the rest is zeroed. False: this is no address.
+cdef inline bint addr_from_text(addr_t* target, const char* text) noexcept nogil:
+    cdef unsigned char packed[16]
+    memset(target, 0, sizeof(addr_t))
+    if inet_pton(AF_INET, text, target.ip) == 1:
+        target.family = 4
+    elif inet_pton(AF_INET6, text, packed) != 1:
+        return False
+    elif memcmp(packed, mapped_prefix, 12) == 0:
+        memcpy(target.ip, packed + 12, 4)
+        target.family = 4
+    else:
+        memcpy(target.ip, packed, 16)
+        target.family = 6
+    return True
+
+
+# The text of an address, "" for none; `target` has room for ADDR_TEXT_BYTES.
+cdef inline const char* addr_to_text(const addr_t* address, char* target) noexcept nogil:
+    target[0] = 0
+    if address.family:
+        inet_ntop(AF_INET if address.family == 4 else AF_INET6, address.ip, target, ADDR_TEXT_BYTES)
+    return target

@@ -119,6 +119,7 @@ cdef inline void conn_to_record(
     record.downstream = c.downstream
     record.original_dst = c.original_dst
     record.upstream = c.upstream
+    record.service = c.service
     record.worker = <uint8_t>w.index
     record.direction = c.direction
     record.phase = c.phase
@@ -186,7 +187,7 @@ cdef inline void conn_end_exchange(worker_t* w, conn_t* c) noexcept nogil:
         flag = FLAG_OM
     elif c.close_reason in (REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT):
         flag = FLAG_UC
-    exchange_end(w, c.direction, c.exchange, flag)
+    exchange_end(w, c.exchange, flag)
     c.exchange = NULL
 
 

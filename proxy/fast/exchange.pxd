@@ -7,40 +7,40 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from proxy.fast.buf cimport buf_give
+from proxy.fast.golden cimport golden_count_ending
 from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
-from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_NONE, STATUS_FIRST
+from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_NONE
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.stats cimport count, count_many, observe, uncount
-from proxy.fast.types cimport exchange_t, request_record_t, worker_t
+from proxy.fast.types cimport exchange_t, golden_t, request_record_t, worker_t
 
 
-# A new exchange, or NULL at the limit or without memory. The caller's connection owns it.
+# A new exchange, counted in `group`, or NULL at the limit or without memory. The caller's
+# connection owns it.
 cdef inline exchange_t* exchange_begin(
-    worker_t* w, uint8_t direction, uint8_t method, uint64_t started_us,
+    worker_t* w, golden_t* group, uint8_t method, uint64_t started_us,
 ) noexcept nogil:
     cdef exchange_t* x = <exchange_t*>slab_take(&w.exchanges)
     if x == NULL:
         return NULL
+    x.group = group
     x.method = method
     x.started_us = started_us
-    count(&w.stats.requests[direction][method])
-    count(&w.stats.in_flight[direction])
+    count(&group.requests[method])
+    count(&group.in_flight)
     return x
 
 
 # The first byte of the final response is here.
-cdef inline void exchange_answered(
-    worker_t* w, uint8_t direction, exchange_t* x, uint64_t now_us,
-) noexcept nogil:
+cdef inline void exchange_answered(exchange_t* x, uint64_t now_us) noexcept nogil:
     x.first_byte_us = now_us
-    observe(w.stats.first_byte_bucket[direction], &w.stats.first_byte_sum_us[direction],
-            now_us - x.started_us)
+    observe(x.group.first_byte_bucket, &x.group.first_byte_sum_us, now_us - x.started_us)
 
 
 # Tell Python of a finished exchange, if it wants to know.
 cdef inline void exchange_post(
-    worker_t* w, uint8_t direction, exchange_t* x, uint64_t duration_us,
+    worker_t* w, exchange_t* x, uint64_t duration_us,
 ) noexcept nogil:
     cdef request_record_t* record = <request_record_t*>ring_reserve(&w.request_records)
     if record == NULL:
@@ -55,7 +55,7 @@ cdef inline void exchange_post(
         record.status = x.status
         record.flag = x.flag
         record.minor = x.minor
-        record.direction = direction
+        record.direction = x.group.key.direction
         record.attempt_count = x.attempt_count
         record.worker = <uint8_t>w.index
         ring_post(&w.request_records)
@@ -65,21 +65,18 @@ cdef inline void exchange_post(
 
 
 # Count it and give it back. `flag` is used when none was set before.
-cdef inline void exchange_end(
-    worker_t* w, uint8_t direction, exchange_t* x, uint8_t flag,
-) noexcept nogil:
+cdef inline void exchange_end(worker_t* w, exchange_t* x, uint8_t flag) noexcept nogil:
     cdef uint64_t now_us = clock_us(CLOCK_MONOTONIC)
-    cdef uint64_t status = x.status - STATUS_FIRST if x.status >= STATUS_FIRST else 0
+    cdef golden_t* group = x.group
     if x.flag == FLAG_NONE:
         x.flag = flag
-    uncount(&w.stats.in_flight[direction])
-    count(&w.stats.responses[direction][status][x.flag])
-    observe(w.stats.request_bucket[direction], &w.stats.request_sum_us[direction],
-            now_us - x.started_us)
+    uncount(&group.in_flight)
+    golden_count_ending(group, x.status, x.flag)
+    observe(group.request_bucket, &group.request_sum_us, now_us - x.started_us)
     if x.log != NULL:
-        exchange_post(w, direction, x, now_us - x.started_us)
-    count_many(&w.stats.body_bytes[direction][0], x.request_body.data_bytes)
-    count_many(&w.stats.body_bytes[direction][1], x.response_body.data_bytes)
+        exchange_post(w, x, now_us - x.started_us)
+    count_many(&group.body_bytes[0], x.request_body.data_bytes)
+    count_many(&group.body_bytes[1], x.response_body.data_bytes)
     if x.replay != NULL:
         buf_give(&w.bufs, x.replay)
         x.replay = NULL

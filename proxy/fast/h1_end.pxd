@@ -10,6 +10,7 @@ from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_drop_flow, conn_drop_upstream, conn_queue_ready,
 )
 from proxy.fast.exchange cimport exchange_begin, exchange_end
+from proxy.fast.golden cimport golden_of
 from proxy.fast.limits cimport BUF_BYTES, FLOW_TURN_BYTES
 from proxy.fast.platform cimport EAGAIN, EINTR, SHUT_WR, errno, recv, shutdown
 from proxy.fast.reasons cimport (
@@ -80,7 +81,8 @@ cdef inline void h1_reply(
     c.broken_side = 0
     if x == NULL:
         # Not even a request line: still an exchange, or the fault would not be counted.
-        x = exchange_begin(w, c.direction, METHOD_OTHER, c.head_us if c.head_us else w.now_us)
+        x = exchange_begin(
+            w, golden_of(w, c), METHOD_OTHER, c.head_us if c.head_us else w.now_us)
         c.exchange = x
         if x != NULL:
             x.must_close = 1
@@ -94,7 +96,7 @@ cdef inline void h1_reply(
         is_head = x.method == METHOD_HEAD
         closes = x.must_close or x.request_state != REQUEST_DONE
         x.status = status
-        exchange_end(w, c.direction, x, flag)
+        exchange_end(w, x, flag)
         c.exchange = NULL
     c.head_us = 0
     if relay_write(w, c, UPSTREAM, w.out, reply_write(

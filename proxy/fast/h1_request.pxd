@@ -15,6 +15,7 @@ from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.emit cimport emit_head, emit_text
 from proxy.fast.exchange cimport exchange_begin
+from proxy.fast.golden cimport golden_of
 from proxy.fast.h1_end cimport h1_end_downstream, h1_fault_word, h1_reply
 from proxy.fast.h1_rewrite cimport h1_emit_request, h1_keep_upgrade
 from proxy.fast.h1_upstream cimport h1_acquire
@@ -201,7 +202,7 @@ cdef inline int64_t h1_on_request_head(
     if status == H1_OK:
         h1_keep_upgrade(head, source)
     if x == NULL:
-        x = exchange_begin(w, c.direction, head.method if status == H1_OK else METHOD_OTHER,
+        x = exchange_begin(w, golden_of(w, c), head.method if status == H1_OK else METHOD_OTHER,
                            c.head_us if c.head_us else clock_us(CLOCK_MONOTONIC))
         if x == NULL:
             conn_close(w, c, REASON_NO_MEMORY)

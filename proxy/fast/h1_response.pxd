@@ -34,7 +34,7 @@ from proxy.fast.types cimport (
 
 # From here on it is not HTTP any more: 101, or 2xx to CONNECT.
 cdef inline void h1_become_tunnel(worker_t* w, conn_t* c) noexcept nogil:
-    exchange_end(w, c.direction, c.exchange, FLAG_NONE)
+    exchange_end(w, c.exchange, FLAG_NONE)
     c.exchange = NULL
     c.mode = MODE_RELAY
     c.flows[DOWNSTREAM].mode = FLOW_COPY
@@ -70,7 +70,7 @@ cdef inline int64_t h1_on_response_head(
         if x.minor == 1:                    # RFC 9110 section 15.2: not to HTTP/1.0
             relay_write(w, c, UPSTREAM, w.out, h1_emit_response(w, c, head, source))
         return n
-    exchange_answered(w, c.direction, x, clock_us(CLOCK_MONOTONIC))
+    exchange_answered(x, clock_us(CLOCK_MONOTONIC))
     x.status = head.status
     x.response_state = RESPONSE_BODY
     x.upstream_persists = head.is_persistent
@@ -138,7 +138,7 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     cdef bint reusable = (
         x.upstream_persists and is_whole and up.pool != NULL and up.pending == NULL
         and not up.side.is_hungup and h1_is_silent(up))
-    exchange_end(w, c.direction, x, FLAG_NONE)
+    exchange_end(w, x, FLAG_NONE)
     c.exchange = NULL
     c.flows[DOWNSTREAM].mode = FLOW_COPY
     c.flows[UPSTREAM].mode = FLOW_COPY

@@ -82,6 +82,17 @@ cdef enum:
     # Endpoints with a pool; a connection to another one is used once.
     POOLS_MAX = 4096
     POOL_BUCKETS = 1024
+    # Addresses of services in one snapshot. 5,000 services with 10 endpoints each make 55,000.
+    SERVICE_ADDRESSES_MAX = 1048576
+    # A bit for each TCP port.
+    PORT_WORDS = 1024
+    # Services with counters of their own, in a direction and worker: 1.2 KiB each once they had
+    # a request, so 10 MiB at most. Those that come later are counted together.
+    GROUPS_MAX = 8192
+    GROUP_BUCKETS = 1024
+    # Combinations of status and flag counted apart for one of them; an application that answers
+    # with more than these has its others counted by flag.
+    ENDINGS_MAX = 32
     # A body of this size goes by splice(2), where both sides are plain.
     SPLICE_BYTES_MIN = 65536
     # How long we listen to what nobody wants to hear, so that our answer is not lost to a RST.

@@ -10,8 +10,9 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 
 from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard
 from proxy.fast.atomics cimport store_relaxed
-from proxy.fast.conn cimport conn_arm_timer, conn_close
+from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, ACCEPT_PAUSE_MS
+from proxy.fast.lookup cimport lookup_is_opaque, lookup_service
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLIN,
     EPOLL_CTL_MOD, IPPROTO_IP, IPPROTO_IPV6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER,
@@ -21,15 +22,16 @@ from proxy.fast.platform cimport (
 from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
-    EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING,
-    REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
+    EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING,
+    PROTOCOL_NONE, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LOOP,
+    REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_INTAKE, MODE_RELAY, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM, addr_t,
-    conn_t, listener_t, worker_t,
+    conn_t, listener_t, service_address_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     reserve_hold, token_make, upstream_dial, upstream_set_options, upstream_watch,
@@ -81,6 +83,17 @@ cdef inline uint8_t listener_route(worker_t* w, listener_t* l, conn_t* c) noexce
     return REASON_OPEN
 
 
+# What the configuration says of the destination: whose it is. Returns HANDLING_*; a port declared
+# opaque is that whatever its service declares.
+cdef inline uint8_t listener_look_up(const worker_t* w, conn_t* c) noexcept nogil:
+    cdef const service_address_t* known = lookup_service(w.snapshot, &c.original_dst)
+    if known != NULL:
+        c.service = known.service
+    if lookup_is_opaque(w.snapshot, c.original_dst.port):
+        return HANDLING_OPAQUE
+    return known.handling if known != NULL else HANDLING_DETECT
+
+
 # Refuse without a conn_t: all that may be had are taken. The peer sees RST.
 cdef inline void listener_refuse(worker_t* w, const listener_t* l, int fd) noexcept nogil:
     cdef linger abort_at_once
@@ -97,7 +110,12 @@ cdef inline void listener_refuse(worker_t* w, const listener_t* l, int fd) noexc
 # connection to it, and none of its protocols speaks first. Returns REASON_OPEN or why not.
 cdef inline uint8_t listener_begin(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint8_t reason = REASON_OPEN
-    c.mode = MODE_INTAKE if w.snapshot.http_enabled else MODE_RELAY
+    cdef uint8_t handling = listener_look_up(w, c)
+    if handling == HANDLING_OPAQUE:
+        conn_label(w, c, PROTOCOL_OPAQUE)
+    c.mode = MODE_RELAY
+    if handling == HANDLING_DETECT and w.snapshot.http_enabled:
+        c.mode = MODE_INTAKE
     if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:
         c.phase = PHASE_RELAYING
     else:

@@ -12,6 +12,7 @@ cdef extern from *:
     #ifndef _GNU_SOURCE
     #define _GNU_SOURCE
     #endif
+    #include <arpa/inet.h>
     #include <errno.h>
     #include <fcntl.h>
     #include <netinet/in.h>
@@ -107,6 +108,8 @@ cdef extern from *:
 
     uint16_t htons(uint16_t host) nogil
     uint16_t ntohs(uint16_t network) nogil
+    int inet_pton(int family, const char* text, void* target) nogil
+    const char* inet_ntop(int family, const void* source, char* target, socklen_t room) nogil
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags) nogil
     int socket(int domain, int kind, int protocol) nogil
     int bind(int fd, const sockaddr* address, socklen_t length) nogil

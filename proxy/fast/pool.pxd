@@ -9,8 +9,8 @@
 # Rule 3: a pool remembers that its endpoint spoke HTTP; to such an endpoint nothing is dialled
 #         before there is a request, because an idle connection may serve it.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
 
+from proxy.fast.addr cimport addr_hash, addr_is_same
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport POOL_BUCKETS
@@ -24,11 +24,7 @@ from proxy.fast.types cimport TIMER_UP, UPSTREAM, addr_t, conn_t, pool_t, up_t, 
 cdef inline pool_t** pool_bucket(
     worker_t* w, uint8_t direction, const addr_t* address,
 ) noexcept nogil:
-    cdef uint64_t hash = 0xCBF29CE484222325ULL ^ (<uint64_t>address.port << 8 | direction)  # FNV-1a
-    cdef int i
-    for i in range(16):
-        hash = (hash ^ address.ip[i]) * 0x100000001B3ULL
-    return &w.buckets[(hash ^ (hash >> 32)) % POOL_BUCKETS]
+    return &w.buckets[(addr_hash(address) + direction) % POOL_BUCKETS]
 
 
 # The pool of an endpoint; NULL when there is none.
@@ -37,9 +33,7 @@ cdef inline pool_t* pool_find(
 ) noexcept nogil:
     cdef pool_t* pool = pool_bucket(w, direction, address)[0]
     while pool != NULL:
-        if (pool.direction == direction and pool.address.port == address.port
-                and memcmp(pool.address.ip, address.ip, 16) == 0
-                and pool.address.family == address.family):
+        if pool.direction == direction and addr_is_same(&pool.address, address):
             return pool
         pool = pool.next_in_bucket
     return NULL

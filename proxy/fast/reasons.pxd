@@ -128,6 +128,18 @@ cdef enum:                  # exchange_t.flag: Envoy's letters, _fastpath.pyx FL
     FLAG_LR = 10            # we were told to stop
     FLAG_COUNT = 11
 
-cdef enum:
-    STATUS_FIRST = 100      # stats_t.responses counts 100 to 599, and 0 (none) under 100
-    STATUS_COUNT = 500
+cdef enum:                  # in place of a status, for Python: one that found no place of its own
+    STATUS_REST = 1         # below 500
+    STATUS_REST_ERROR = 600
+    STATUS_ERROR_MIN = 500  # the upstream's fault from here on
+
+cdef enum:                  # conn_t.service; Python numbers the configured ones from SERVICE_COUNT
+    SERVICE_UNKNOWN = 0
+    SERVICE_OTHER = 1       # known, but too many to be counted apart
+    SERVICE_COUNT = 2
+
+cdef enum:                  # service_address_t.handling: what is done with a connection's bytes
+    HANDLING_DETECT = 0
+    HANDLING_RELAY = 1      # looked at and labelled, never held nor parsed: declared to be TLS
+    HANDLING_OPAQUE = 2     # not even looked at
+    HANDLING_COUNT = 3

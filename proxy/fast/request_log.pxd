@@ -53,6 +53,7 @@ cdef inline void h1_log_request(
         clock_us(CLOCK_MONOTONIC) - c.exchange.started_us)
     log.downstream = c.downstream
     log.upstream = c.upstream
+    log.service = c.service
     if head == NULL:                # not even a request: no words to keep
         return
     log.method_bytes = h1_keep(log.method, LOG_METHOD_BYTES_MAX, source, head.method_bytes)

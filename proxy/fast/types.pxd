@@ -5,7 +5,7 @@
 #   worker_t ──owns──▶ listener_t[]                accepts for one address
 #            ──owns──▶ slab of conn_t              one accepted connection and its upstream
 #            ──owns──▶ pools of buf_t, pipe_t      lent to a flow while it holds bytes, never longer
-#            ──owns──▶ wheel_t, rings, stats_t
+#            ──owns──▶ wheel_t, rings, stats_t, golden_t
 #            ──borrows▶ snapshot_t                 immutable, for the length of one tick
 #
 # A conn_t has two sides (0 downstream, 1 upstream) and two flows; flow i carries what side i said
@@ -13,14 +13,15 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.limits cimport (
-    BUF_BYTES, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX, LOG_AGENT_BYTES_MAX,
-    LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX, LOG_TARGET_BYTES_MAX,
-    OUT_EXTRA_BYTES, POOL_BUCKETS, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
+    LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
+    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX,
+    TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT, STATUS_COUNT,
+    REASON_COUNT, SPEAKER_COUNT,
 )
 
 cdef enum:
@@ -213,6 +214,7 @@ cdef struct request_log_t:      # what the access log wants to know; kept only w
     uint64_t started_unix_us
     addr_t   downstream
     addr_t   upstream
+    uint32_t service
     uint16_t method_bytes       # lengths of what was kept; longer words are cut
     uint16_t target_bytes
     uint16_t host_bytes
@@ -240,8 +242,32 @@ cdef struct request_record_t:   # a finished exchange as Python gets to see it
     uint8_t  attempt_count
     uint8_t  worker
 
+cdef struct golden_key_t:       # whose requests: all that tells one group from another
+    uint32_t service            # Python's number of a name, or SERVICE_*
+    uint8_t  direction
+
+cdef struct ending_t:           # how requests ended
+    uint16_t status             # 0: no answer was made
+    uint8_t  flag
+    uint64_t count
+
+cdef struct golden_t:           # golden metrics of a group; written by the worker, read by Python
+    golden_key_t key
+    golden_t* next_in_bucket    # worker.groups; set before the group can be found
+    uint64_t requests[METHOD_COUNT]
+    uint64_t in_flight
+    uint64_t request_bucket[HISTOGRAM_BUCKETS]      # whole requests
+    uint64_t request_sum_us
+    uint64_t first_byte_bucket[HISTOGRAM_BUCKETS]
+    uint64_t first_byte_sum_us
+    uint64_t body_bytes[2]                          # requests, responses
+    uint64_t ending_count                           # release store by the worker
+    ending_t endings[ENDINGS_MAX]                   # as they were first met
+    uint64_t rest[2][FLAG_COUNT]                    # what found no place: status below 500, above
+
 cdef struct exchange_t:         # one request and its response; knows no codec
     slab_head_t head
+    golden_t* group             # borrow: where it is counted; groups live as long as the worker
     body_t   request_body
     body_t   response_body
     request_log_t* log          # own; NULL while the access log is off
@@ -289,6 +315,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     up_t*    up                 # own; NULL while there is none
     buf_t*   pending            # own: read from the downstream, not understood or not sent yet
     exchange_t* exchange        # own; NULL between requests
+    golden_t* group             # borrow: where its requests are counted; NULL before the first one
     conn_t*  next_waiter        # pool.first_waiter, valid while is_waiting
     pool_t*  waits_for          # borrow: in whose queue, valid while is_waiting
     flow_t   flows[2]
@@ -319,6 +346,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint32_t scanned_bytes      # of `pending`, by h1_scan
     uint64_t head_us            # first byte of the request head that is being read; 0: none
     uint64_t finished_count     # exchanges
+    uint32_t service            # whose destination this is; SERVICE_UNKNOWN: nobody's we know
     uint8_t  must_end           # HTTP: once its answer is written
     uint8_t  dial_reason        # why the dial failed before the protocol was known; 0: it did not
 
@@ -331,6 +359,11 @@ cdef struct listener_t:
     uint8_t  is_paused          # out of descriptors or memory; the timer resumes it
     addr_t   bound
     timer_node_t timer
+
+cdef struct service_address_t:  # an address that the configuration knows
+    addr_t   address
+    uint32_t service
+    uint8_t  handling           # HANDLING_*
 
 cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
     uint64_t version
@@ -355,6 +388,10 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint32_t pool_connections_max
     uint64_t body_bytes_max     # of a request
     addr_t*  targets            # own
+    service_address_t* services     # own; lookup.pxd finds them by address
+    uint32_t* service_index     # own: hash table of 1 + index in `services`; 0: free
+    uint32_t service_mask       # places of the table - 1
+    uint64_t opaque_ports[PORT_WORDS]       # bit p % 64 of word p / 64: port p is opaque
 
 cdef struct ring_t:             # one producer thread, one consumer thread
     char*    items              # own
@@ -376,6 +413,7 @@ cdef struct record_t:           # a connection as Python gets to see it
     addr_t   downstream
     addr_t   original_dst
     addr_t   upstream
+    uint32_t service
     uint8_t  worker
     uint8_t  direction
     uint8_t  phase
@@ -419,14 +457,6 @@ cdef struct stats_t:            # written by the worker, read by Python with rel
     uint64_t connect_sum_us[DIRECTION_COUNT]
     uint64_t duration_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]
     uint64_t duration_sum_us[DIRECTION_COUNT]
-    uint64_t requests[DIRECTION_COUNT][METHOD_COUNT]
-    uint64_t in_flight[DIRECTION_COUNT]
-    uint64_t responses[DIRECTION_COUNT][STATUS_COUNT][FLAG_COUNT]   # sparse: pages never touched
-    uint64_t request_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]     # request duration
-    uint64_t request_sum_us[DIRECTION_COUNT]
-    uint64_t first_byte_bucket[DIRECTION_COUNT][HISTOGRAM_BUCKETS]
-    uint64_t first_byte_sum_us[DIRECTION_COUNT]
-    uint64_t body_bytes[DIRECTION_COUNT][2]                         # requests, responses
     uint64_t pool_idle[DIRECTION_COUNT]
     uint64_t pool_live[DIRECTION_COUNT]
     uint64_t pool_waiting[DIRECTION_COUNT]
@@ -439,10 +469,10 @@ cdef struct worker_t:
     # Words that the other thread reads or writes: atomics only.
     void*    next_snapshot      # borrow: written by Python, adopted at the start of a tick
     uint64_t snapshot_version   # what this worker reads now; older snapshots may be freed
-    uint64_t live_connections
-    uint64_t live_listeners
+    uint64_t live_connections   # these six in the order that Engine.stats() tells them
     uint64_t live_bufs
     uint64_t live_pipes
+    uint64_t live_listeners
     uint64_t live_ups
     uint64_t live_exchanges
     uint64_t must_stop          # set by Python, once: reset everything, end the thread
@@ -451,6 +481,9 @@ cdef struct worker_t:
     ring_t   request_records    # worker to Python: requests
     # From here on: the worker's own.
     stats_t  stats
+    golden_t* groups[GROUP_BUCKETS]         # own: golden.pxd; Python follows the pointers, too
+    golden_t other_groups[DIRECTION_COUNT]  # of services that found no place there
+    uint32_t group_count
     const snapshot_t* snapshot  # borrow: valid for this tick
     int32_t  index
     int32_t  epoll_fd           # own

@@ -23,6 +23,7 @@ from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
+from proxy.fast.golden cimport golden_free, golden_init
 from proxy.fast.h1 cimport h1_drain, h1_on_timeout, h1_pump, h1_resume
 from proxy.fast.h1_end cimport h1_pump_linger
 from proxy.fast.h1_upstream cimport h1_dial_failed
@@ -83,6 +84,7 @@ cdef inline int worker_init(
     slab_init(&w.pools, sizeof(pool_t), POOLS_MAX)
     slab_init(&w.exchanges, sizeof(exchange_t), connections_max)
     slab_init(&w.request_logs, sizeof(request_log_t), connections_max)
+    golden_init(w)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
     w.now_us = clock_us(CLOCK_MONOTONIC)
@@ -114,6 +116,7 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     slab_free(&w.pools)
     slab_free(&w.exchanges)
     slab_free(&w.request_logs)
+    golden_free(w)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
     ring_free(&w.commands)

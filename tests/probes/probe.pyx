@@ -12,7 +12,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from guarded cimport ROOM_BYTES, guarded_place, guarded_room
 
 from proxy.fast.addr cimport (
-    addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard, addr_to_sockaddr,
+    ADDR_TEXT_BYTES, addr_from_sockaddr, addr_from_text, addr_is_loopback, addr_is_same_ip,
+    addr_is_wildcard, addr_to_sockaddr, addr_to_text,
 )
 from proxy.fast.buf cimport (
     buf_append, buf_at, buf_consume, buf_give, buf_length, buf_pool_free, buf_take,
@@ -20,7 +21,16 @@ from proxy.fast.buf cimport (
 from proxy.fast.detect cimport (
     DETECT_DONE, detect_feed, detect_finish, detect_upstream_first,
 )
-from proxy.fast.limits cimport BUF_BYTES, BUFS_FREE_MAX, PIPES_FREE_MAX, PIPES_MAX
+from proxy.fast.golden cimport (
+    GOLDEN_ENDINGS, golden_begun, golden_count_ending, golden_find, golden_free, golden_group,
+    golden_init, golden_next, golden_read_ending,
+)
+from proxy.fast.limits cimport (
+    BUF_BYTES, BUFS_FREE_MAX, ENDINGS_MAX, GROUPS_MAX, PIPES_FREE_MAX, PIPES_MAX,
+)
+from proxy.fast.lookup cimport (
+    lookup_add, lookup_is_opaque, lookup_mark_opaque, lookup_place_count, lookup_service,
+)
 from proxy.fast.pipes cimport pipe_give, pipe_pool_free, pipe_take
 from proxy.fast.platform cimport sockaddr_storage, socklen_t
 from proxy.fast.ring cimport (
@@ -29,14 +39,15 @@ from proxy.fast.ring cimport (
 from proxy.fast.slab cimport (
     slab_at, slab_find, slab_free, slab_give, slab_init, slab_slot_count, slab_take,
 )
-from proxy.fast.stats cimport bucket_us, count_many, observe, uncount
+from proxy.fast.stats cimport bucket_us, count, count_many, observe, uncount
 from proxy.fast.timer cimport (
     timer_advance, timer_arm, timer_cancel, timer_next_due, timer_wait_ms, wheel_init,
 )
 from proxy.fast.types cimport (
     HISTOGRAM_BUCKETS,
-    addr_t, buf_pool_t, buf_t, detect_t, pipe_pool_t, pipe_t, ring_t, slab_head_t, slab_t, sni_t,
-    timer_node_t, wheel_t,
+    addr_t, buf_pool_t, buf_t, detect_t, ending_t, golden_key_t, golden_t, pipe_pool_t, pipe_t,
+    ring_t, service_address_t, slab_head_t, slab_t, sni_t, snapshot_t, timer_node_t, wheel_t,
+    worker_t,
 )
 
 PROTOCOLS = ("pending", "http1", "http2", "tls", "opaque", "none")
@@ -397,6 +408,116 @@ cdef class Addr:
 
     def is_same_ip(self, Addr other):
         return bool(addr_is_same_ip(&self.addr, &other.addr))
+
+
+def from_text(bytes text):
+    """The fields of an address that was written down, and its text again; None: it is none."""
+    cdef addr_t address
+    cdef char again[ADDR_TEXT_BYTES]
+    if not addr_from_text(&address, text):
+        return None
+    return (address.family, bytes(address.ip[:16]), <bytes>addr_to_text(&address, again))
+
+
+# ---- services ---------------------------------------------------------------------------------
+
+cdef class Known:
+    """The services of a snapshot_t: (address as text, port, service), ports that are opaque."""
+
+    cdef snapshot_t snapshot
+
+    def __cinit__(self, services, opaque_ports=()):
+        cdef uint32_t places = lookup_place_count(len(services))
+        cdef uint32_t i
+        memset(&self.snapshot, 0, sizeof(snapshot_t))
+        self.snapshot.services = <service_address_t*>PyMem_Calloc(
+            len(services) + 1, sizeof(service_address_t))
+        self.snapshot.service_index = <uint32_t*>PyMem_Calloc(places, sizeof(uint32_t))
+        self.snapshot.service_mask = places - 1
+        for i, (text, port, service) in enumerate(services):
+            addr_from_text(&self.snapshot.services[i].address, text)
+            self.snapshot.services[i].address.port = port
+            self.snapshot.services[i].service = service
+            if not lookup_add(&self.snapshot, i):
+                raise ValueError("given before")
+        for port in opaque_ports:
+            lookup_mark_opaque(&self.snapshot, port)
+
+    def __dealloc__(self):
+        PyMem_Free(self.snapshot.services)
+        PyMem_Free(self.snapshot.service_index)
+
+    def find(self, bytes text, port, *, scope=0):
+        """The service that has this address, or None."""
+        cdef addr_t address
+        cdef const service_address_t* found
+        addr_from_text(&address, text)
+        address.port = port
+        address.scope = scope
+        found = lookup_service(&self.snapshot, &address)
+        return None if found == NULL else found.service
+
+    def is_opaque(self, port):
+        return bool(lookup_is_opaque(&self.snapshot, port))
+
+
+cdef class Groups:
+    """The groups of a worker, counted and read by one thread."""
+
+    cdef worker_t* worker
+
+    MAX = GROUPS_MAX
+    ENDINGS = ENDINGS_MAX
+
+    def __cinit__(self):
+        self.worker = <worker_t*>PyMem_Calloc(1, sizeof(worker_t))
+        if self.worker == NULL:
+            raise MemoryError
+        golden_init(self.worker)
+
+    def __dealloc__(self):
+        golden_free(self.worker)
+        PyMem_Free(self.worker)
+
+    def begin(self, service, *, direction=0):
+        """Count a request; returns the service under which it was counted."""
+        cdef golden_key_t key
+        cdef golden_t* group
+        key.service = service
+        key.direction = direction
+        group = golden_group(self.worker, &key)
+        count(&group.requests[1])
+        return group.key.service
+
+    def end(self, service, status, flag):
+        cdef golden_key_t key
+        key.service = service
+        key.direction = 0
+        golden_count_ending(golden_group(self.worker, &key), status, flag)
+
+    def endings(self, service):
+        """(status, flag) -> count."""
+        cdef golden_key_t key
+        cdef ending_t ending
+        key.service = service
+        key.direction = 0
+        result = {}
+        for place in range(GOLDEN_ENDINGS):
+            golden_read_ending(golden_find(self.worker, &key), place, &ending)
+            if ending.count:
+                result[ending.status, ending.flag] = ending.count
+        return result
+
+    def begun(self):
+        """(direction, service) -> requests, of all groups in the order in which they are met."""
+        cdef golden_t* group = golden_next(self.worker, NULL)
+        result = {}
+        while group != NULL:
+            if (group.key.direction, group.key.service) in result:
+                raise AssertionError("a group was met twice")
+            result[group.key.direction, group.key.service] = golden_begun(group)
+            group = golden_next(self.worker, group)
+        return result
 
 
 # ---- faults -----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def test_a_json_line_holds_a_request_whole() -> None:
         "kind": "request",
         "connection_id": 7,
         "direction": "inbound",
+        "service": "shop/cart",
         "method": "GET",
         "target": "/cart?item=3",
         "host": "shop.example",

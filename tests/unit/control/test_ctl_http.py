@@ -12,6 +12,7 @@ def answer(**changes: object) -> dict[str, Any]:
     pool = {"idle": 3, "busy": 1, "waiting": 0, "reused": 6}
     made: dict[str, Any] = {
         "requests": {"inbound": totals, "outbound": none},
+        "services": [{"direction": "inbound", "service": "shop/web", **totals}],
         "pools": {"inbound": pool, "outbound": pool},
         "flags": {},
     }
@@ -52,16 +53,23 @@ def test_flags_are_shown_with_what_they_mean() -> None:
     assert "is the app up" in page
 
 
+def test_a_service_has_a_row_of_its_own() -> None:
+    page = ctl_http.totals(answer()).splitlines()
+    (row,) = [line for line in page if "shop/web" in line]
+    assert row.split() == ["shop/web", "inbound", "10", "1", "99.99%", "~0.5ms", "~12.0ms"]
+
+
 def test_a_request_is_a_row() -> None:
     head, row = page_of()
     assert dict(zip(head.split(), row.split("  "), strict=False))["TIME"].startswith("2023-11-14T")
     assert "/cart?item=3" in row
     assert "shop.example" in row
+    assert "shop/cart" in row
 
 
 def test_a_request_without_an_answer_has_no_status() -> None:
     row = page_of(status=0, flag="DC")[1]
-    assert row.split()[2:4] == ["-", "DC"]
+    assert row.split()[3:5] == ["-", "DC"]
 
 
 def test_a_target_cannot_command_the_terminal() -> None:

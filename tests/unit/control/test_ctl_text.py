@@ -33,6 +33,7 @@ def row(**changes: object) -> dict[str, object]:
     made: dict[str, object] = {
         "id": 7,
         "direction": "inbound",
+        "service": "shop/web",
         "protocol": "http1",
         "phase": "relaying",
         "reason": "open",
@@ -50,13 +51,13 @@ def row(**changes: object) -> dict[str, object]:
 
 def test_an_open_connection_shows_its_phase() -> None:
     page = ctl_text.connections({"connections": [row()], "truncated": False}, closed=False)
-    assert page.splitlines()[1].split()[:4] == ["7", "inbound", "http1", "relaying"]
+    assert page.splitlines()[1].split()[:5] == ["7", "inbound", "shop/web", "http1", "relaying"]
 
 
 def test_a_closed_connection_shows_its_reason_and_what_to_do() -> None:
     refused = row(reason="connect_refused", connect_ms=None, upstream=None)
     page = ctl_text.connections({"connections": [refused], "truncated": False}, closed=True)
-    assert page.splitlines()[1].split()[3] == "connect_refused"
+    assert page.splitlines()[1].split()[4] == "connect_refused"
     assert "is the app listening" in page
 
 

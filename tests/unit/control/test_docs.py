@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import answers, engine
+from proxy import answers, engine, services
 from proxy.config import GROUPS, read_config
 from proxy.drain import Drain
 from proxy.engine import Engine
@@ -75,6 +75,12 @@ def test_every_flag_is_documented_with_what_it_counts_as() -> None:
 def test_every_flag_of_the_command_line_that_is_named_exists() -> None:
     known = {option.flag for group in GROUPS for option in group.options}
     assert set(re.findall(r"--[a-z][a-z-]+", HTTP + METRICS)) <= known
+
+
+def test_every_protocol_that_is_not_opaque_is_documented() -> None:
+    table = HTTP[HTTP.index("| declared |") : HTTP.index("any other word")]
+    words = re.findall(r"`([\w./]+)`", table)
+    assert sorted(words) == sorted(word for word in services._HANDLING)
 
 
 def test_every_flag_of_http_is_documented() -> None:

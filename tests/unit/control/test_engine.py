@@ -9,7 +9,7 @@ import pytest
 
 from proxy import engine as engine_module
 from proxy.config import read_config
-from proxy.engine import Connection, Engine, NoAnswerError, Request
+from proxy.engine import METHODS, Connection, Engine, NoAnswerError, Request
 from proxy.listeners import EXPLICIT, OUTBOUND, Listener, bound_address, close_all, open_listeners
 from proxy.snapshot import draft
 from tests.unit.control.conftest import ReadableLog
@@ -158,12 +158,15 @@ def test_requests_are_counted_by_method_and_by_how_they_ended(
 ) -> None:
     exchange(started, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
     engine = started.engine
-    ended = lambda: [response.total for response in engine.responses()] == [2]  # noqa: E731
+    group = (EXPLICIT, "unknown")
+    ended = lambda: engine.golden(group).endings == {(204, "-"): 2}  # noqa: E731
     assert runner.run(engine.until(ended, PATIENCE_S))
-    begun = {(direction, method): n for direction, method, n in engine.stats().requests() if n}
-    assert begun == {(EXPLICIT, "GET"): 1, (EXPLICIT, "OTHER"): 1}
-    assert engine.responses() == [(EXPLICIT, 204, "-", 2)]
-    assert dict(engine.stats().in_flight())[EXPLICIT] == 0
+    assert engine.groups() == {group: (2, 0)}
+    golden = engine.golden(group)
+    begun = {method: n for method, n in zip(METHODS, golden.requests, strict=True) if n}
+    assert begun == {"GET": 1, "OTHER": 1}
+    assert golden.in_flight == 0
+    assert sum(golden.durations) == sum(golden.first_bytes) == 2
     assert dict(engine.stats().pools())[EXPLICIT].reused == 1
 
 

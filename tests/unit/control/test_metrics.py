@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.config import read_config
 from proxy.drain import Drain
-from proxy.engine import DIRECTIONS, FLAGS, PROTOCOLS, Engine, Responses, Stats
+from proxy.engine import DIRECTIONS, FLAGS, PROTOCOLS, Engine, Stats
 from proxy.events import Events
 from proxy.listeners import bound_address, close_all, open_listeners
 from proxy.metrics import Exposition
@@ -20,6 +20,7 @@ from proxy.readiness import Readiness
 from proxy.snapshot import draft
 from proxy.state import Running
 from tests.unit.control.conftest import ReadableLog
+from tests.unit.control.goldens import Goldens, golden
 
 PATIENCE_S = 10
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -185,15 +186,22 @@ def test_every_series_is_made_of_our_own_words(running: Running) -> None:
 def test_a_scrape_has_fewer_series_than_the_cap_whatever_has_happened(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every counter at 1, and the series of 62 more workers and 63 more listeners."""
+    """Every counter at 1, and a thousand services with every status and flag."""
     raw = {name: [1] * len(words) for name, words in running.engine.stats()._raw.items()}
-    everything = [
-        Responses(direction, status, flag, 1)
-        for direction, status, flag in product(DIRECTIONS, range(100, 600), FLAGS)
-    ]
+    endings = dict.fromkeys(product(range(100, 600), FLAGS), 1)
+    goldens = Goldens(
+        {
+            (direction, f"ns/s{number}"): golden(len(endings), endings)
+            for direction, number in product(DIRECTIONS, range(300))
+        }
+    )
     monkeypatch.setattr(running.engine, "stats", lambda: Stats(raw))
-    monkeypatch.setattr(running.engine, "responses", lambda: everything)
-    assert len(scrape(running)) + 3 * 62 + 63 < 2_000
+    monkeypatch.setattr(running.engine, "groups", goldens.groups)
+    monkeypatch.setattr(running.engine, "golden", goldens.golden)
+    samples = scrape(running)
+    assert len(samples) <= 2_000
+    requests = sum(count for (name, _), count in samples.items() if name == "request_total")
+    assert requests == len(DIRECTIONS) * 300 * len(endings)
 
 
 def test_openmetrics_is_spoken_to_who_asks_for_it(running: Running) -> None:

@@ -1,33 +1,19 @@
 """What `ctl status` says of HTTP."""
 
-import pytest
+from proxy.engine import Golden, Group
+from proxy.request_totals import flag_counts, request_totals, service_totals
+from tests.unit.control.goldens import golden
 
-from proxy.engine import Engine, Responses, Stats
-from proxy.request_totals import flag_counts, request_totals
-
-RESPONSES = [
-    Responses("inbound", 200, "-", 6),
-    Responses("inbound", 503, "UF", 2),
-    Responses("inbound", 0, "DC", 2),
-    Responses("outbound", 503, "UF", 1),
-]
+GOLDENS: dict[Group, Golden] = {
+    ("inbound", "shop/web"): golden(6, {(200, "-"): 4, (503, "UF"): 2}),
+    ("inbound", "unknown"): golden(7, {(200, "-"): 2, (0, "DC"): 2}, in_flight=3),
+    ("outbound", "shop/cart"): golden(1, {(503, "UF"): 1}),
+}
 
 
-@pytest.fixture
-def stats() -> Stats:
-    """Ten requests, all inbound GET; each of them took between 0.5 and 1 ms."""
-    engine = Engine(1, 1)
-    raw = engine.stats()._raw
-    engine.stop()
-    raw["requests"][1] = 10
-    raw["in_flight"][0] = 3
-    raw["request_bucket"][3] = 10
-    return Stats(raw)
-
-
-def test_each_direction_has_its_rate_and_its_latency(stats: Stats) -> None:
-    assert request_totals(stats, RESPONSES)["inbound"] == {
-        "begun": 10,
+def test_each_direction_has_its_rate_and_its_latency() -> None:
+    assert request_totals(GOLDENS)["inbound"] == {
+        "begun": 13,
         "in_flight": 3,
         "success_rate": 0.8,
         "p50_ms": 0.75,
@@ -35,11 +21,26 @@ def test_each_direction_has_its_rate_and_its_latency(stats: Stats) -> None:
     }
 
 
-def test_where_nothing_ended_there_is_neither(stats: Stats) -> None:
-    totals = request_totals(stats, RESPONSES)["explicit"]
+def test_where_nothing_ended_there_is_neither() -> None:
+    totals = request_totals(GOLDENS)["explicit"]
+    assert totals["begun"] == 0
     assert [totals[name] for name in ("success_rate", "p50_ms", "p99_ms")] == [None] * 3
 
 
-def test_flags_are_summed_over_statuses_and_the_absent_one_is_left_out() -> None:
-    more = [*RESPONSES, Responses("inbound", 504, "UF", 5)]
+def test_each_service_has_the_same_the_busiest_first() -> None:
+    rows = service_totals(GOLDENS, 10)
+    assert [(row["direction"], row["service"], row["begun"]) for row in rows] == [
+        ("inbound", "unknown", 7),
+        ("inbound", "shop/web", 6),
+        ("outbound", "shop/cart", 1),
+    ]
+    assert [row["success_rate"] for row in rows] == [1.0, 4 / 6, 0.0]
+
+
+def test_no_more_services_are_told_of_than_asked_for() -> None:
+    assert [row["service"] for row in service_totals(GOLDENS, 1)] == ["unknown"]
+
+
+def test_flags_are_summed_over_statuses_and_services_and_the_absent_one_is_left_out() -> None:
+    more = GOLDENS | {("inbound", "shop/cart"): golden(5, {(504, "UF"): 5})}
     assert flag_counts(more) == {"inbound": {"UF": 7, "DC": 2}, "outbound": {"UF": 1}}

@@ -14,6 +14,7 @@ from tests.support.sockets import LOOPBACK, listening
 from tests.support.stepper import EXPLICIT, SETTINGS
 
 TARGET = (LOOPBACK["ipv4"], 9)
+ALLOCATIONS = 3  # of a snapshot: targets, addresses of services, their table
 
 
 def open_fds() -> list[str]:
@@ -92,7 +93,7 @@ def test_snapshots_that_no_worker_has_left_are_kept(faulty: Faulty) -> None:
     memory = faulty.held_memory()
     for version in range(2, 10):
         engine.publish(faulty.module.Snapshot(version, SETTINGS, [TARGET]))
-    assert faulty.held_memory() == memory + 8
+    assert faulty.held_memory() == memory + 8 * ALLOCATIONS
     engine.stop()
 
 
@@ -158,6 +159,22 @@ def test_a_snapshot_without_the_target_of_a_listener_is_refused(faulty: Faulty) 
 def test_a_scope_out_of_range_is_a_value_error_that_names_it(faulty: Faulty, host: str) -> None:
     with pytest.raises(ValueError, match="not an IP address"):
         faulty.module.Snapshot(1, SETTINGS, [(host, 80)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([(*TARGET, 2, 0), (*TARGET, 3, 0)], "given before"),
+        ([("a.example", 80, 2, 0)], "not an IP address"),
+        ([(*TARGET, 1, 0)], "no configured service"),
+        ([(*TARGET, 2, 3)], "no configured service"),
+    ],
+)
+def test_services_that_cannot_be_are_refused_and_leave_nothing_behind(
+    faulty: Faulty, rows: list[tuple[str, int, int, int]], complaint: str
+) -> None:
+    with nothing_left(faulty), pytest.raises(ValueError, match=complaint):
+        faulty.module.Snapshot(1, SETTINGS, [TARGET], rows)
 
 
 def test_a_target_that_is_no_address_leaves_nothing_behind(faulty: Faulty) -> None:

@@ -1,0 +1,123 @@
+"""The queries of docs/metrics.md, asked of two scrapes by Prometheus' own promtool."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.control import Metrics
+from tests.support.rig import Rig
+from tests.support.shop import Shop
+from tests.support.tools import needed, said_by
+
+INTERVAL_S: Final = 30
+TEXT: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+# A title, an empty line, and the query with four spaces before it.
+QUERIES: Final = {
+    title.split(",")[0].split(" (")[0]: query
+    for title, query in re.findall(r"^(\w.*):\n\n    (\S.*)$", TEXT, re.MULTILINE)
+}
+
+Expected = dict[str, float]  # labels → value
+
+
+def one_round(shop: Shop) -> None:
+    """Let shop/web fail once in four requests, cart never, mail always."""
+    for status in ("200 OK", "201 Created", "404 Not Found", "503 Service Unavailable"):
+        shop.ask("shop/web", status)
+    shop.ask("cart")
+    shop.ask("cart")
+    shop.ask_in_vain()
+
+
+@pytest.fixture
+def scrapes(rig: Rig) -> tuple[Metrics, Metrics]:
+    """Two scrapes with the same traffic before each."""
+    needed("promtool")
+    shop = Shop(rig)
+    one_round(shop)
+    first = shop.ended(7)
+    one_round(shop)
+    return first, shop.ended(14)
+
+
+def series(first: Metrics, second: Metrics) -> list[dict[str, str]]:
+    """Return what Prometheus would have stored."""
+
+    def keyed(metrics: Metrics) -> dict[str, str]:
+        return {
+            f"{s.name}{{{','.join(f'{k}={json.dumps(v)}' for k, v in s.labels.items())}}}": str(
+                s.value
+            )
+            for s in metrics.samples
+        }
+
+    before, after = keyed(first), keyed(second)
+    return [
+        {"series": name, "values": f"{before.get(name, '_')} {value}"}
+        for name, value in after.items()
+    ]
+
+
+def check(folder: Path, scrapes: tuple[Metrics, Metrics], query: str, expected: Expected) -> None:
+    asked: dict[str, Any] = {
+        "expr": query,
+        "eval_time": f"{INTERVAL_S}s",
+        "exp_samples": [{"labels": labels, "value": value} for labels, value in expected.items()],
+    }
+    interval = f"{INTERVAL_S}s"
+    test = {"interval": interval, "input_series": series(*scrapes), "promql_expr_test": [asked]}
+    file = folder / "test.json"  # every JSON is YAML
+    file.write_text(json.dumps({"evaluation_interval": interval, "tests": [test]}))
+    said_by("promtool", "test", "rules", str(file))
+
+
+def by_service(web: float, cart: float, mail: float) -> Expected:
+    values = {"shop/web": web, "cart": cart, "mail": mail}
+    return {f'{{service="{name}"}}': value for name, value in values.items()}
+
+
+def test_every_query_of_the_documentation_is_asked_here() -> None:
+    assert list(QUERIES) == [
+        "Success rate",
+        "Requests a second",
+        "Latency",
+        "What the proxy answered itself",
+        "Share of requests that found an open connection",
+    ]
+
+
+def test_the_success_rate_of_a_service_is_known_though_none_or_all_of_it_fails(
+    tmp_path: Path, scrapes: tuple[Metrics, Metrics]
+) -> None:
+    check(tmp_path, scrapes, QUERIES["Success rate"], by_service(0.75, 1, 0))
+
+
+def test_the_rate_of_a_service_is_in_requests_a_second(
+    tmp_path: Path, scrapes: tuple[Metrics, Metrics]
+) -> None:
+    query = f"round({INTERVAL_S} * {QUERIES['Requests a second']}, 0.001)"
+    check(tmp_path, scrapes, query, by_service(4, 2, 1))
+
+
+def test_the_latency_of_a_service_is_below_the_time_that_the_test_took(
+    tmp_path: Path, scrapes: tuple[Metrics, Metrics]
+) -> None:
+    check(tmp_path, scrapes, f"{QUERIES['Latency']} > bool 0", by_service(1, 1, 1))
+    check(tmp_path, scrapes, f"{QUERIES['Latency']} < bool 60", by_service(1, 1, 1))
+
+
+def test_answers_of_the_proxys_own_are_told_by_flag(
+    tmp_path: Path, scrapes: tuple[Metrics, Metrics]
+) -> None:
+    query = f"round({INTERVAL_S} * {QUERIES['What the proxy answered itself']}, 0.001)"
+    check(tmp_path, scrapes, query, {'{service="mail", flag="UF", status_code="503"}': 1})
+
+
+def test_the_share_of_connections_that_were_open_already_is_known(
+    tmp_path: Path, scrapes: tuple[Metrics, Metrics]
+) -> None:
+    query = QUERIES["Share of requests that found an open connection"]
+    check(tmp_path, scrapes, query, {"{}": 0})
