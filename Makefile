@@ -60,7 +60,7 @@ override MARKS := ($(MARKS)) and not root
 endif
 PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
-.PHONY: test unit wire lint
+.PHONY: test unit wire soak lint
 test: setup ## every test; as root with network namespaces and iptables too
 	$(PYTEST) $(ARGS)
 
@@ -69,6 +69,9 @@ unit: build ## pure logic and the tidy rules, in seconds
 
 wire: setup ## a real proxy process and real sockets
 	$(PYTEST) tests/wire tests/scenarios $(ARGS)
+
+soak: setup ## what takes minutes and is left out of the others
+	$(PY) -m pytest -m soak $(ARGS)
 
 lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 	$(PY) -m ruff check .

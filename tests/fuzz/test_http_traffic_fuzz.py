@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.ends import End
 from tests.support.http import END, Message, Said, chunked, request, response
 from tests.support.rig import Rig
-from tests.support.sockets import READ_BYTES, reset
+from tests.support.sockets import reset
 from tests.support.stepper import Stepper
 
 SCRIPTS = 60
@@ -37,52 +38,6 @@ def body_of(name: str, size: int) -> bytes:
 
 def is_of(name: str, body: bytes) -> bool:
     return set(re.findall(rb"<[^>]*>", body)) == {f"<{name}>".encode()} and body.endswith(b">")
-
-
-@dataclass
-class End:
-    """One end of a connection: what it still has to say, and what it has heard."""
-
-    sock: socket.socket
-    to_say: bytearray = field(default_factory=bytearray)
-    heard: bytearray = field(default_factory=bytearray)
-    is_over: bool = False  # nothing comes any more, or nobody is there to hear it
-
-    def __post_init__(self) -> None:
-        self.sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
-
-    def say(self, size: int) -> bool:
-        """Send up to `size` bytes; whether any went."""
-        if self.is_over or not self.to_say:
-            return False
-        try:
-            sent = self.sock.send(self.to_say[:size])
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.to_say.clear()
-            return False
-        del self.to_say[:sent]
-        return True
-
-    def hear(self) -> bool:
-        if self.is_over:
-            return False
-        try:
-            text = self.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.is_over = True
-            return True
-        self.heard += text
-        self.is_over = not text
-        return True
-
-    def leave(self, dice: Dice) -> None:
-        if not self.is_over:
-            self.is_over = True
-            reset(self.sock) if dice.random() < 0.5 else self.sock.close()
 
 
 @dataclass
