@@ -70,7 +70,7 @@ unit: build ## pure logic and the tidy rules, in seconds
 wire: setup ## a real proxy process and real sockets
 	$(PYTEST) tests/wire tests/scenarios $(ARGS)
 
-soak: setup ## what takes minutes and is left out of the others
+soak: setup ## the long tests, which `make test` leaves out: two minutes
 	$(PY) -m pytest -m soak $(ARGS)
 
 lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules

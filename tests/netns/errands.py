@@ -127,12 +127,16 @@ def by_curl_1_0(errand: Errand) -> list[bytes]:
 
 def _by_curl(errand: Errand, version: str) -> list[bytes]:
     body = str(errand.body_file())
-    sized = ("-X", "POST", "-T", body, "-H", f"X-Request-Id: {GIVEN_ID}")
-    chunked = ("-T", body)
+    sized: tuple[str, ...] = ("-X", "POST", "-T", body, "-H", f"X-Request-Id: {GIVEN_ID}")
+    chunked: tuple[str, ...] = ("-T", body)
     if version == "--http1.1":
         sized = (*sized, "-H", "Expect: 100-continue")
         chunked = (*chunked, "-H", "Transfer-Encoding: chunked", "-H", "Expect:")
-    asked = [*((target,) for target in DOWNLOADS), ("/sized", *sized), ("/chunked", *chunked)]
+    asked: list[tuple[str, ...]] = [
+        *((target,) for target in DOWNLOADS),
+        ("/sized", *sized),
+        ("/chunked", *chunked),
+    ]
     words: list[str] = []
     for number, (target, *flags) in enumerate(asked):
         own = (*flags, "-o", str(errand.folder / str(number)), errand.url + target)
@@ -143,8 +147,8 @@ def _by_curl(errand: Errand, version: str) -> list[bytes]:
 
 def by_go(errand: Errand) -> list[bytes]:
     program = _built(errand.folder / "client")
-    words = [program, errand.url, errand.folder, errand.body_file()]
-    errand.pod.run(words, env=plain_environment())
+    words = (program, errand.url, errand.folder, errand.body_file())
+    errand.pod.run([str(word) for word in words], env=plain_environment())
     return errand.files()
 
 

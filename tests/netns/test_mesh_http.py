@@ -27,8 +27,10 @@ CLIENTS = [
     pytest.param(errands.by_go, marks=pytest.mark.slow),
 ]
 # What both sidecars must say alike of a request.
-TOLD = ("method", "target", "host", "status", "flag", "request_bytes", "response_bytes")
-IDENTITY = ("request_id", "trace_id", "user_agent")
+TOLD = (
+    *("method", "target", "host", "status", "flag", "request_bytes", "response_bytes"),
+    *("request_id", "trace_id", "user_agent"),
+)
 
 
 @pytest.fixture
@@ -51,9 +53,8 @@ def rows_of(sidecar: Sidecar, count: int) -> list[dict[str, Any]]:
 def told_by_both(mesh: Mesh, count: int) -> list[dict[str, Any]]:
     """Compare what both sidecars say of the requests; return what the inbound one says."""
     left, right = (rows_of(side.sidecar, count) for side in (mesh.left, mesh.right))
-    names = (*TOLD, *IDENTITY)
-    pick = lambda rows: [{name: row[name] for name in names} for row in rows]  # noqa: E731
-    assert pick(left) == pick(right)
+    for outer, inner in zip(left, right, strict=True):
+        assert {name: outer[name] for name in TOLD} == {name: inner[name] for name in TOLD}
     assert len(right) == count
     for side, direction, rows in ((mesh.left, "outbound", left), (mesh.right, "inbound", right)):
         scrape = side.sidecar.metrics()
