@@ -8,7 +8,6 @@ met by the worker in one look or in many. Where nobody misbehaves, every request
 import random
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +15,6 @@ import pytest
 
 from tests.support.ends import End
 from tests.support.http import END, Message, Said, chunked, request, response
-from tests.support.rig import Rig
 from tests.support.sockets import reset
 from tests.support.stepper import Stepper
 
@@ -24,7 +22,6 @@ SCRIPTS = 60
 STEPS_MAX = 120
 DOWNSTREAMS_MAX = 4
 SIZES = (0, 1, 50, 3_000, 20_000, 90_000)
-QUIET_ROUNDS = 3
 STRAY = b"<stray>" * 9
 # Answers of the proxy's own that a misbehaving peer may bring about.
 REASONS = {b"upstream_closed", b"response_malformed", b"connect_failed", b"pool_exhausted"}
@@ -182,14 +179,12 @@ class Play:
 
     def settle(self) -> None:
         """Everybody says what is left, and hears what there is to hear."""
-        quiet = 0
-        while quiet < QUIET_ROUNDS:
-            moved = self.stepper.engine.tick(0, 1) > 0
-            self.serve()
-            for end in (*self.downs, *self.ups):
-                moved |= end.say(1 << 20)
-                moved |= end.hear()
-            quiet = 0 if moved else quiet + 1
+        self.stepper.settle_with(self.move)
+
+    def move(self) -> bool:
+        self.serve()
+        ends = [*self.downs, *self.ups]
+        return sum(end.say(1 << 20) | end.hear() for end in ends) > 0
 
     def check(self) -> None:
         assert not self.faults, self.faults
@@ -204,16 +199,6 @@ class Play:
                     assert is_of(name, answered.body.rstrip(b"<")), (name, answered.body[:200])
             if self.is_kind:
                 assert len(answers) == len(down.asked), (len(answers), down.asked)
-
-
-@pytest.fixture(params=[0, 1], ids=["copy", "splice"])
-def stepper(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Stepper]:
-    made = Stepper(rig)
-    made.publish(2, splice=request.param)
-    made.tick()  # takes over the listener
-    yield made
-    made.engine.stop()
-    assert not any(made.live().values())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,6 +15,8 @@ class End:
     to_say: bytearray = field(default_factory=bytearray)
     heard: bytearray = field(default_factory=bytearray)
     is_over: bool = False  # nothing comes any more, or nobody is there to hear it
+    saw_end: bool = False  # it ended in good order
+    saw_error: bool = False  # it ended by a reset
 
     def __post_init__(self) -> None:
         self.sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
@@ -42,10 +44,10 @@ class End:
         except BlockingIOError:
             return False
         except ConnectionError:
-            self.is_over = True
+            self.is_over = self.saw_error = True
             return True
         self.heard += text
-        self.is_over = not text
+        self.is_over = self.saw_end = not text
         return True
 
     def leave(self, dice: random.Random) -> None:
