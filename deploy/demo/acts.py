@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from deploy.demo.apps import BIG_BYTES, HELLO
 from deploy.demo.downstreams import fetch, scan_host_key, status_of
@@ -9,7 +10,7 @@ from deploy.demo.pods import IPV4
 from deploy.demo.stage import Route, Stage
 from deploy.demo.story import DemoError, human_bytes, human_ms
 
-_NOT_FOUND = 404
+_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,12 @@ def url(mesh: Mesh) -> str:
 
 def rows_of(sidecar: Sidecar, count: int) -> list[dict[str, Any]]:
     """Wait for so many requests to have ended; return them, the first one first."""
-    what = f"{count} requests to have ended"
-    rows = eventually(what, lambda: sidecar.requests() if len(sidecar.requests()) >= count else [])
-    return rows[::-1]
+
+    def ended() -> list[dict[str, Any]]:
+        rows = sidecar.requests()
+        return rows[::-1] if len(rows) >= count else []
+
+    return eventually(f"{count} requests to have ended", ended)
 
 
 def told_by_both(mesh: Mesh, count: int) -> list[dict[str, Any]]:
