@@ -60,7 +60,7 @@ override MARKS := ($(MARKS)) and not root
 endif
 PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
-.PHONY: test unit wire lint
+.PHONY: test unit wire soak lint
 test: setup packages-test ## every test; as root with network namespaces and iptables too
 	$(PYTEST) $(ARGS)
 
@@ -69,6 +69,9 @@ unit: build ## pure logic and the tidy rules, in seconds
 
 wire: setup packages-test ## a real proxy process and real sockets
 	$(PYTEST) tests/wire tests/scenarios $(ARGS)
+
+soak: setup ## the long tests, which `make test` leaves out: two minutes
+	$(PY) -m pytest -m soak $(ARGS)
 
 lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 	$(PY) -m ruff check .

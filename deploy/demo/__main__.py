@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from deploy.demo import acts, loopback, mesh
+from deploy.demo.account import account
 from deploy.demo.drain import drain
 from deploy.demo.pods import may_make_namespaces
 from deploy.demo.programs import ENVIRONMENT
@@ -177,9 +178,7 @@ def _prefix() -> str:
 
 
 def _play(stage: Stage) -> None:
-    calls = acts.traffic(stage)
-    acts.account(stage, calls)
-    acts.counters(stage, calls)
+    account(stage, acts.traffic(stage))
     if stage.is_redirected:
         mesh.rules(stage)
     drain(stage)
@@ -192,7 +191,8 @@ def _keep(stage: Stage) -> None:
     )
     stage.stock.start()
     for sidecar in (stage.shop, stage.stock):
-        stage.story.command(*sidecar.ctl_words("connections", "--closed"))
+        stage.story.command(*sidecar.ctl_words("requests"))
+        stage.story.command(*sidecar.ctl_words("connections"))
     for command in (mesh if stage.is_redirected else loopback).hints(stage):
         stage.story.command(command)
     try:

@@ -27,7 +27,7 @@ pid {directory}/nginx.pid;
 error_log stderr;
 events {{ worker_connections 256; }}
 http {{
-    log_format demo '$remote_addr $status $request_uri';
+    log_format demo '$remote_addr $http_x_request_id';
     access_log {directory}/nginx-access.log demo;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
@@ -55,8 +55,12 @@ class Apps:
     access_log: Path
 
     def source_addresses(self) -> list[str]:
-        """Return whom nginx saw at the other end, a line for each request so far."""
+        """Return whom nginx saw at the other end, one for each request so far."""
         return [line.split()[0] for line in self.access_log.read_text().splitlines()]
+
+    def request_ids(self) -> list[str]:
+        """Return the x-request-id that came with each request so far."""
+        return [line.split()[1] for line in self.access_log.read_text().splitlines()]
 
 
 def start_apps(pod: Pod, directory: Path, stack: ExitStack) -> Apps:

@@ -82,6 +82,13 @@ def fetch(pod: Pod, address: Address, path: str, expected_bytes: int) -> Body:
         download.stop()
 
 
+def status_of(pod: Pod, address: Address, path: str) -> int:
+    """Ask for it, and return only the status of the answer."""
+    report = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]
+    words = ["curl", *report, "--max-time", _SECONDS_MAX, f"http://{address}{path}"]
+    return int(run(pod.as_app(*words)))
+
+
 def scan_host_key(pod: Pod, address: Address) -> str:
     """Ask an SSH server for its public key: a conversation that the server opens."""
     words = ["ssh-keyscan", "-T", "5", "-t", "ed25519", "-p", str(address.port), address.host]

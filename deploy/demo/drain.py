@@ -13,6 +13,8 @@ from deploy.demo.story import Story, human_bytes
 
 _UNDER_WAY_BYTES: Final = 1 << 20
 _NOT_READY: Final = 503
+_REFUSED: Final = "connect_failed"
+_UNREACHED: Final = "UF"  # the flag of a request whose upstream was not reached
 
 
 class _Clock:
@@ -48,7 +50,7 @@ def _drain_during(stage: Stage, download: Download) -> None:
     clock.tell(f"SIGTERM to {stage.stock.name}; the download has {so_far}")
     eventually("/ready to answer 503", lambda: stage.stock.readiness() == _NOT_READY)
     clock.tell("GET /ready answers 503: Kubernetes sends no new traffic to this pod")
-    clock.tell(f"a new connection is refused; {_refusal(stage)}")
+    clock.tell(f"stock takes no new connection: {stage.shop.name} answers {_refusal(stage)}")
     body = download.finish(SLOW_BYTES)
     clock.tell(f"the download is complete: {human_bytes(body.size_bytes)}, and was never cut")
     code = stage.stock.program.wait_exit()
@@ -57,21 +59,25 @@ def _drain_during(stage: Stage, download: Download) -> None:
 
 
 def _refusal(stage: Stage) -> str:
-    """Dial until refused; return what curl and shop's sidecar call it.
+    """Ask until refused; return what curl gets from shop's sidecar, and what that logs.
 
-    The listener closes a moment after /ready fails: the first ones may still get in, or be reset.
+    The listener closes a moment after /ready fails: the first ones may still be served.
     """
     url = f"http://{stage.web[IPV4].dialled}/hello"
-    words = stage.shop.pod.as_app("curl", "--silent", "--show-error", "--output", "/dev/null", url)
+    report = ["--silent", "--include", "--max-time", "5", url]
 
     def refused() -> str:
-        done = attempt(words)
-        reason = stage.shop.next_record().reason
-        if reason != "connect_refused" or not done.returncode:
-            return ""
-        return f"{stage.shop.name} logs {reason}, and {done.stderr.strip()}"
+        answer = attempt(stage.shop.pod.as_app("curl", *report)).stdout
+        return answer if f"remora-error: {_REFUSED}" in answer else ""
 
-    return eventually("a new connection to be refused", refused)
+    status = eventually("a new request to be refused", refused).split()[1]
+    logged = {(str(request.status), request.flag) for request in stage.shop.requests()}
+    expect(
+        holds=(status, _UNREACHED) in logged,
+        claim=f"shop's sidecar logs the {status} with {_UNREACHED}",
+        seen=logged,
+    )
+    return f"{status} with `remora-error: {_REFUSED}`"
 
 
 def _check(stage: Stage, body: Body, code: int) -> None:

@@ -1,4 +1,4 @@
-"""One sidecar: a real proxy process, its ready line, its access log and its metrics."""
+"""One sidecar: a real proxy process, its ready line, what it tells, and its metrics."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,16 +16,40 @@ from deploy.demo.story import DemoError
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
+Told = TypeVar("Told")
+
 _RECENT: Final = 1000
 
 _TRIAL: Final = "import sys, proxy.app, proxy.metrics; sys.exit(sys.version != sys.argv[1])"
 
 
 @dataclass(frozen=True)
-class Record:
-    """One closed connection, as the access log tells it."""
+class Request:
+    """One HTTP request that has ended, as `remora ctl requests` tells it."""
 
     direction: str
+    method: str
+    target: str
+    status: int
+    flag: str
+    response_bytes: int
+    duration_ms: float
+    upstream_ms: float | None  # from sending it on to the answer's first byte; None: not sent
+    request_id: str
+
+    def story(self) -> tuple[str, str, int, str, int, str]:
+        """Return what both sidecars must tell alike."""
+        words = (self.method, self.target, self.status, self.flag)
+        return (*words, self.response_bytes, self.request_id)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection, as `remora ctl connections` tells it."""
+
+    id: int
+    direction: str
+    phase: str
     protocol: str
     speaker: str  # who sent the first byte: "downstream", "upstream" or "none"
     reason: str
@@ -34,15 +58,18 @@ class Record:
     upstream: str
     received_bytes: int  # from the downstream
     sent_bytes: int  # to the downstream
-    connect_ms: float | None  # None: never connected
     duration_ms: float
     spliced: bool
 
-    @classmethod
-    def from_line(cls, line: str) -> "Record":
-        """Read one line of the JSON access log."""
-        told = json.loads(line)
-        return cls(**{field.name: told[field.name] for field in fields(cls)})
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self.reason == "open"
+
+
+def _taken(kind: type[Told], row: dict[str, Any]) -> Told:
+    """Take what the demo tells out of a row of JSON."""
+    return kind(**{field.name: row[field.name] for field in fields(kind)})  # type: ignore[arg-type]
 
 
 class Metrics:
@@ -72,8 +99,6 @@ class Sidecar:
         self._log = directory / "remora.log"
         self._mountpoint = directory / "image"
         self._flags = [
-            # The story is of connections, told alike by both sidecars: pools would share them.
-            "--no-http",
             *("--access-log", "json", "--recent", str(_RECENT)),
             *("--control", str(self.control), "--drain-deadline", "10s"),
             *flags,
@@ -81,7 +106,6 @@ class Sidecar:
         self._program: Program | None = None
         self._told_before = 0
         self._may_open_files = False
-        self._records_read = 0
         self._mountpoint.mkdir(parents=True)
         for path in (self._access_log, self._log):
             path.touch()
@@ -150,20 +174,42 @@ class Sidecar:
             if listener["direction"] == "explicit"
         ]
 
-    def next_record(self) -> Record:
-        """Wait for the next connection to end, and return what the sidecar says of it."""
-        record = eventually(f"{self.name} to log a connection", self._next_record)
-        self._records_read += 1
-        return record
+    def requests(self) -> list[Request]:
+        """Return the requests that have ended, the first one first."""
+        return [_taken(Request, row) for row in self._ask("requests")][::-1]
 
-    def _next_record(self) -> Record | None:
+    def wait_requests(self, count: int) -> list[Request]:
+        """Wait until that many have ended, and return all there are."""
+
+        def ended() -> list[Request]:
+            requests = self.requests()
+            return requests if len(requests) >= count else []
+
+        return eventually(f"{self.name} to tell of {count} requests", ended)
+
+    def connections(self) -> list[Connection]:
+        """Return the connections there were and are, the first one first."""
+        # The closed ones last: what ends between the two questions is told twice, never lost.
+        rows = [*self._ask("connections"), *self._ask("connections", "--closed")]
+        found = {row["id"]: _taken(Connection, row) for row in rows}
+        return [found[number] for number in sorted(found)]
+
+    def wait_closed(self, protocol: str) -> Connection:
+        """Wait until a connection of that protocol has ended, and return it."""
+
+        def closed() -> Connection | None:
+            ended = (_taken(Connection, row) for row in self._ask("connections", "--closed"))
+            return next((one for one in ended if one.protocol == protocol), None)
+
+        return eventually(f"{self.name} to tell of a connection's end", closed)
+
+    def _ask(self, *words: str) -> list[dict[str, Any]]:
+        """Ask it as an operator does, by `remora ctl`."""
         self.program.check_alive()
-        lines = self._access_log.read_text().split("\n")[self._records_read : -1]
-        return Record.from_line(lines[0]) if lines else None
-
-    def has_no_further_record(self) -> bool:
-        """Tell whether every connection that was logged has been read."""
-        return self._next_record() is None
+        command = [sys.executable, "-m", "proxy", "ctl", *words, "--json"]
+        told = json.loads(run([*command, "--control", str(self.control)]))
+        rows: list[dict[str, Any]] = told[words[0]]
+        return rows
 
     def metrics(self) -> Metrics:
         """Scrape it, from inside the pod."""

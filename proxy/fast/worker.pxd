@@ -26,6 +26,7 @@ from proxy.fast.conn cimport (
 from proxy.fast.golden cimport golden_free, golden_init
 from proxy.fast.h1 cimport h1_drain, h1_on_timeout, h1_pump, h1_resume
 from proxy.fast.h1_end cimport h1_pump_linger
+from proxy.fast.h1_response cimport h1_is_silent
 from proxy.fast.h1_upstream cimport h1_dial_failed
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX
@@ -226,8 +227,13 @@ cdef inline void worker_on_up(worker_t* w, up_t* up, uint32_t events) noexcept n
         return
     if up.owner != NULL:
         worker_on_conn(w, up.owner, UPSTREAM, events)
-    elif events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI):
-        up_close(w, up, False)          # idle, and it says something: never for the next request
+        return
+    # Idle, and it says something: never for the next request. But EPOLLIN alone may be late word of
+    # bytes that were read already, earlier in this batch, when it still had an owner: look.
+    if events & EPOLLIN:
+        up.side.is_readable = 1
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or not h1_is_silent(up):
+        up_close(w, up, False)
 
 
 # Connections came free while somebody waits for one.

@@ -8,22 +8,20 @@ met by the worker in one look or in many. Where nobody misbehaves, every request
 import random
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.ends import End
 from tests.support.http import END, Message, Said, chunked, request, response
-from tests.support.rig import Rig
-from tests.support.sockets import READ_BYTES, reset
+from tests.support.sockets import reset
 from tests.support.stepper import Stepper
 
 SCRIPTS = 60
 STEPS_MAX = 120
 DOWNSTREAMS_MAX = 4
 SIZES = (0, 1, 50, 3_000, 20_000, 90_000)
-QUIET_ROUNDS = 3
 STRAY = b"<stray>" * 9
 # Answers of the proxy's own that a misbehaving peer may bring about.
 REASONS = {b"upstream_closed", b"response_malformed", b"connect_failed", b"pool_exhausted"}
@@ -37,52 +35,6 @@ def body_of(name: str, size: int) -> bytes:
 
 def is_of(name: str, body: bytes) -> bool:
     return set(re.findall(rb"<[^>]*>", body)) == {f"<{name}>".encode()} and body.endswith(b">")
-
-
-@dataclass
-class End:
-    """One end of a connection: what it still has to say, and what it has heard."""
-
-    sock: socket.socket
-    to_say: bytearray = field(default_factory=bytearray)
-    heard: bytearray = field(default_factory=bytearray)
-    is_over: bool = False  # nothing comes any more, or nobody is there to hear it
-
-    def __post_init__(self) -> None:
-        self.sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
-
-    def say(self, size: int) -> bool:
-        """Send up to `size` bytes; whether any went."""
-        if self.is_over or not self.to_say:
-            return False
-        try:
-            sent = self.sock.send(self.to_say[:size])
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.to_say.clear()
-            return False
-        del self.to_say[:sent]
-        return True
-
-    def hear(self) -> bool:
-        if self.is_over:
-            return False
-        try:
-            text = self.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.is_over = True
-            return True
-        self.heard += text
-        self.is_over = not text
-        return True
-
-    def leave(self, dice: Dice) -> None:
-        if not self.is_over:
-            self.is_over = True
-            reset(self.sock) if dice.random() < 0.5 else self.sock.close()
 
 
 @dataclass
@@ -227,14 +179,12 @@ class Play:
 
     def settle(self) -> None:
         """Everybody says what is left, and hears what there is to hear."""
-        quiet = 0
-        while quiet < QUIET_ROUNDS:
-            moved = self.stepper.engine.tick(0, 1) > 0
-            self.serve()
-            for end in (*self.downs, *self.ups):
-                moved |= end.say(1 << 20)
-                moved |= end.hear()
-            quiet = 0 if moved else quiet + 1
+        self.stepper.settle_with(self.move)
+
+    def move(self) -> bool:
+        self.serve()
+        ends = [*self.downs, *self.ups]
+        return sum(end.say(1 << 20) | end.hear() for end in ends) > 0
 
     def check(self) -> None:
         assert not self.faults, self.faults
@@ -249,16 +199,6 @@ class Play:
                     assert is_of(name, answered.body.rstrip(b"<")), (name, answered.body[:200])
             if self.is_kind:
                 assert len(answers) == len(down.asked), (len(answers), down.asked)
-
-
-@pytest.fixture(params=[0, 1], ids=["copy", "splice"])
-def stepper(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Stepper]:
-    made = Stepper(rig)
-    made.publish(2, splice=request.param)
-    made.tick()  # takes over the listener
-    yield made
-    made.engine.stop()
-    assert not any(made.live().values())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,40 +7,31 @@ overtake bytes that were still on their way.
 import random
 import select
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.rig import Rig
-from tests.support.sockets import READ_BYTES, reset
+from tests.support.ends import End
+from tests.support.sockets import reset
 from tests.support.stepper import Stepper
 
 SCRIPTS = 150
 STEPS_MAX = 25
 # From a message to what takes several turns of a flow and goes by splice.
 SIZES = (1, 100, 5_000, 32_768, 70_000, 400_000)
-QUIET_ROUNDS = 3
 ACTIONS = ("send", "read", "send_urgent", "end", "reset")
 WEIGHTS = (10, 6, 1, 1.5, 0.7)
 
 
 @dataclass
-class Peer:
+class Peer(End):
     """One end of the connection, and what it did and saw."""
 
-    sock: socket.socket
-    dice: random.Random
+    dice: random.Random = field(default_factory=random.Random)
     sent: bytearray = field(default_factory=bytearray)
-    received: bytearray = field(default_factory=bytearray)
     has_ended: bool = False
     has_reset: bool = False
-    saw_end: bool = False
-    saw_error: bool = False
-
-    def __post_init__(self) -> None:
-        self.sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
 
     @property
     def may_send(self) -> bool:
@@ -57,9 +48,13 @@ class Peer:
             try:
                 self.sent += text[: self.sock.send(text, flags)]
             except ConnectionError:
-                self.saw_error = True  # the kernel tells it once: reading would see an end now
+                # The kernel tells it once: reading would see an end now.
+                self.is_over = self.saw_error = True
             except BlockingIOError:
                 pass
+
+    def read(self) -> None:
+        self.hear()
 
     def end(self) -> None:
         if self.may_send:
@@ -69,23 +64,8 @@ class Peer:
 
     def reset(self) -> None:
         if not self.has_reset:
-            self.has_reset = True
+            self.is_over = self.has_reset = True
             reset(self.sock)
-
-    def read(self) -> bool:
-        """Take one portion; whether anything was there."""
-        if self.has_reset or self.saw_end or self.saw_error:
-            return False
-        try:
-            text = self.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.saw_error = True
-            return True
-        self.received += text
-        self.saw_end = not text
-        return True
 
     def is_dead(self) -> bool:
         """Whether the kernel calls the connection broken, seen or not."""
@@ -97,7 +77,7 @@ class Peer:
 def play(stepper: Stepper, dice: random.Random) -> tuple[Peer, Peer, list[str]]:
     """Let two peers act at random, then let everything that is on its way arrive."""
     pair = stepper.pair()
-    downstream, upstream = Peer(pair.downstream, dice), Peer(pair.upstream, dice)
+    downstream, upstream = (Peer(sock, dice=dice) for sock in pair)
     script = []
     for _ in range(dice.randrange(1, STEPS_MAX)):
         name = dice.choice(("downstream", "upstream"))
@@ -107,43 +87,27 @@ def play(stepper: Stepper, dice: random.Random) -> tuple[Peer, Peer, list[str]]:
         if dice.random() < 0.6:
             script.append("tick")
             stepper.tick()
-    settle(stepper, (downstream, upstream))
+    peers = (downstream, upstream)
+    stepper.settle_with(lambda: sum(peer.hear() for peer in peers) > 0)
     return downstream, upstream, script
-
-
-def settle(stepper: Stepper, peers: tuple[Peer, Peer]) -> None:
-    quiet = 0
-    while quiet < QUIET_ROUNDS:
-        moved = [stepper.engine.tick(0, 1) > 0, *[peer.read() for peer in peers]]
-        quiet = 0 if any(moved) else quiet + 1
 
 
 def faults(peer: Peer, other: Peer) -> list[str]:
     """What is wrong with what `peer` saw of what `other` did."""
     wrong = {
-        "bytes that were never sent": not other.sent.startswith(peer.received),
+        "bytes that were never sent": not other.sent.startswith(peer.heard),
         "an end that was never sent": peer.saw_end and not other.has_ended,
-        "an end before all bytes": peer.saw_end and peer.received != other.sent,
+        "an end before all bytes": peer.saw_end and peer.heard != other.sent,
     }
     # Both ends may have passed before a reset came: then the connection was over in good order.
     is_over = peer.saw_end and peer.has_ended
     if not peer.has_reset and other.has_reset:
         wrong["not told of the reset"] = not (peer.is_dead() or is_over)
     elif not peer.has_reset:
-        wrong["bytes lost"] = peer.received != other.sent
+        wrong["bytes lost"] = peer.heard != other.sent
         wrong["not told of the end"] = other.has_ended and not peer.saw_end
         wrong["a reset by nobody"] = peer.is_dead() and not is_over
     return [text for text, is_wrong in wrong.items() if is_wrong]
-
-
-@pytest.fixture(params=[0, 1], ids=["copy", "splice"])
-def stepper(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Stepper]:
-    made = Stepper(rig)
-    made.publish(2, splice=request.param)
-    made.tick()  # takes over the listener
-    yield made
-    made.engine.stop()
-    assert not any(made.live().values())
 
 
 @pytest.mark.parametrize("seed", range(4))

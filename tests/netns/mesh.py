@@ -85,6 +85,11 @@ class Sidecar(Proxy):
         ]
         return rows
 
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the requests that have ended, latest first."""
+        rows: list[dict[str, Any]] = control.ask(self.control_path, "/requests")["requests"]
+        return rows
+
     def record(self, direction: str = "") -> dict[str, Any]:
         """Wait for a connection to have ended, perhaps of one direction; return the latest."""
 

@@ -69,6 +69,17 @@ class Rig:
         self._fd_limits = (soft, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
+    def allow_open_files(self, count: int) -> int:
+        """Raise the limit for us and the proxies to come, as root beyond the hard one; return it.
+
+        What is allowed may be less than `count`.
+        """
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < count:
+            with contextlib.suppress(ValueError, PermissionError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+        return min(count, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
     # --- sockets ---
 
     def keep(self, sock: socket.socket) -> socket.socket:

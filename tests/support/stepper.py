@@ -37,6 +37,7 @@ SETTINGS: Final = {
 }
 LIVE: Final = ("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges")
 TICKS_MAX: Final = 2_000
+QUIET_ROUNDS: Final = 3
 
 
 class Stepper:
@@ -73,6 +74,13 @@ class Stepper:
         """Tick until there is nothing left to do."""
         while self.tick():
             pass
+
+    def settle_with(self, move: Callable[[], bool]) -> None:
+        """Tick, and let the test's own ends move, until for some rounds nobody did anything."""
+        quiet = 0
+        while quiet < QUIET_ROUNDS:
+            is_moved = self.engine.tick(0, 1) > 0
+            quiet = 0 if move() or is_moved else quiet + 1
 
     # --- connections ---
 

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.support.rig import Rig
-from tests.support.sockets import Address, address_of
+from tests.support.sockets import Address, address_of, listening, written
 from tests.support.waiting import PATIENCE_S
 
 _NGINX_CONF: Final = """\
@@ -28,6 +28,9 @@ http {{
     location /zipped {{ gzip on; gzip_min_length 1; gzip_types *; alias {folder}/www; }}
     location /once {{ keepalive_timeout 0; return 200 "once"; }}
     location /gone {{ return 410 "gone"; }}
+    location /seen {{
+      return 200 "$http_x_request_id $http_x_forwarded_for $http_x_forwarded_proto";
+    }}
   }}
 }}
 """
@@ -48,20 +51,26 @@ def plain_environment() -> dict[str, str]:
 
 
 class Nginx:
-    """nginx on a listening socket that we bound: it inherits it, as at an upgrade of its binary."""
+    """nginx on a listening socket of ours: it inherits it, as at an upgrade of its binary.
 
-    def __init__(self, folder: Path) -> None:
+    It is the test's own `listener`, or one on a free port.
+    """
+
+    def __init__(self, folder: Path, listener: socket.socket | None = None) -> None:
         self.www = folder / "www"
         (self.www / "put").mkdir(parents=True)
         for name in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (folder / name).mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            host, port = listener.getsockname()
-            self.address: Address = (host, port)
+        with listener.dup() if listener else listening("127.0.0.1") as inherited:
+            self.address = address_of(inherited)
             conf = folder / "nginx.conf"
-            values = {"folder": folder, "address": f"{host}:{port}", "user": getpass.getuser()}
+            values = {
+                "folder": folder,
+                "address": written(self.address),
+                "user": getpass.getuser(),
+            }
             conf.write_text(_NGINX_CONF.format(**values))
-            fd = listener.fileno()
+            fd = inherited.fileno()
             self._process = subprocess.Popen(
                 [needed("nginx"), "-p", str(folder), "-c", str(conf)],
                 env=plain_environment() | {"NGINX": f"{fd};"},

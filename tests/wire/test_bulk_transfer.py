@@ -6,12 +6,20 @@ import socket
 import pytest
 
 from tests.support.rig import Pair, Rig, Route
-from tests.support.sockets import expect_reset, receive_exactly, receive_until_end, reset
+from tests.support.sockets import (
+    accepted,
+    expect_reset,
+    receive_exactly,
+    receive_until_end,
+    reset,
+)
+from tests.support.tools import listening_for, two_sidecars
 from tests.support.transfers import MIB, Payload, receive_all, send_all
 from tests.support.waiting import eventually
 
 UP = Payload(1, 100 * MIB)
 DOWN = Payload(2, 100 * MIB)
+FRAGMENT_BYTES = 2_000
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +134,31 @@ def ping_pong(pair: Pair) -> None:
         assert receive_exactly(pair.upstream, 2) == message
         pair.upstream.sendall(message)
         assert receive_exactly(pair.downstream, 2) == message
+
+
+def test_messages_of_a_megabyte_in_small_fragments_are_echoed_through_two_proxies(
+    rig: Rig,
+) -> None:
+    """Fragments fill a pipe's slots long before its bytes: "again" does not mean "nothing left"."""
+    listener, target = listening_for(rig)
+    rig.background(echo_one, listener)
+    sock = rig.connect(two_sidecars(rig, target))
+    for seed in range(20):
+        message = b"".join(Payload(seed, MIB - 999 * seed).blocks())
+        sending = rig.background(send_in_fragments, sock, message)
+        assert receive_exactly(sock, len(message)) == message
+        sending.result()
+
+
+def echo_one(listener: socket.socket) -> None:
+    with accepted(listener) as sock:
+        while text := sock.recv(FRAGMENT_BYTES):
+            sock.sendall(text)
+
+
+def send_in_fragments(sock: socket.socket, message: bytes) -> None:
+    for at in range(0, len(message), FRAGMENT_BYTES):
+        sock.sendall(message[at : at + FRAGMENT_BYTES])
 
 
 def test_more_bulk_flows_at_once_than_there_are_pipes(rig: Rig) -> None:

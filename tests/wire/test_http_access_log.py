@@ -3,105 +3,23 @@
 import json
 import re
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support import control
-from tests.support.rig import Rig
+from tests.support.logging_proxy import Logging, Start
 from tests.support.sockets import (
-    Address,
     address_of,
     connected,
-    parsed,
     receive_until_end,
     written,
 )
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 # Whoever can have a line, a field or a terminal's attention with one of these has forged it.
 HOSTILE = 'x" 200 5 "-" "curl\\ status=200 caf\u00e9'
-
-Start = Callable[..., "Logging"]
-
-
-class Logging:
-    """A proxy whose stdout the test reads, line by line."""
-
-    def __init__(self, directory: Path, upstream: Address, *flags: str) -> None:
-        self.path = directory / "control.sock"
-        listen = f"127.0.0.1:0={written(upstream)}"
-        self._stderr = (directory / "stderr").open("wb")
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "proxy", "proxy", "--no-interception", "--listen", listen),
-                *("--admin", "off", "--control-listen", "off", "--control", str(self.path)),
-                *flags,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-        )
-        eventually("the proxy to be ready", self._is_ready)
-        self.address = parsed(self.ask("/status")["listeners"][0]["address"])
-
-    def _is_ready(self) -> bool:
-        assert self.process.poll() is None
-        with suppress(FileNotFoundError, ConnectionRefusedError):  # bound, and not listening yet
-            return bool(self.ask("/status")["ready"])
-        return False
-
-    def ask(self, target: str) -> dict[str, Any]:
-        return control.ask(self.path, target)
-
-    def ctl(self, *words: str) -> str:
-        command = [sys.executable, "-m", "proxy", "ctl", *words, "--control", str(self.path)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().decode()
-
-    def fields(self, kind: str) -> dict[str, Any]:
-        """Return the next line of JSON, which must be of that kind."""
-        fields: dict[str, Any] = json.loads(self.line())
-        assert fields["kind"] == kind
-        return fields
-
-    def close(self) -> None:
-        self.process.terminate()
-        try:
-            assert self.process.wait(PATIENCE_S) == 0
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self._stderr.close()
-            if self.process.stdout:
-                self.process.stdout.close()
-
-
-@pytest.fixture
-def upstream(rig: Rig) -> socket.socket:
-    return rig.listen()
-
-
-@pytest.fixture
-def start(tmp_path: Path, upstream: socket.socket) -> Iterator[Start]:
-    started: list[Logging] = []
-
-    def build(*flags: str) -> Logging:
-        started.append(Logging(tmp_path, address_of(upstream), *flags))
-        return started[-1]
-
-    yield build
-    for each in started:
-        each.close()
 
 
 def get(target: str = "/cart", **headers: str) -> bytes:
