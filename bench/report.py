@@ -25,6 +25,7 @@ and upstream cost: the price of the harness. `none` is the same work without a p
 class Header:
     """What makes a run repeatable."""
 
+    title: str
     date: str
     command: str
     machine: dict[str, str]
@@ -44,7 +45,7 @@ def text(header: Header, tables: Sequence[Table]) -> str:
 
 def markdown(header: Header, tables: Sequence[Table]) -> str:
     """For people."""
-    top = [f"# TCP relay, {header.date}", "", *(f"- {line}" for line in header.lines()), "", METHOD]
+    top = [f"# {header.title}, {header.date}", "", *(f"- {line}" for line in header.lines()), "", METHOD]
     return "\n\n".join(["\n".join(top), *(table.markdown() for table in tables)]) + "\n"
 
 

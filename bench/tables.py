@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.limits import REASONS
+from bench.peer import Peer
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
 from bench.verdicts import MB, Verdict
-from bench.workloads import Workload
+from bench.workloads import HTTP_HALF, Workload
 
 LACKING: Final = "-"
 US: Final = 1000  # ns
+ALL: Final = frozenset({0, 1})
 
 
 def all_tables(
@@ -20,9 +22,17 @@ def all_tables(
     work = [w for w in workloads if results.peers(w.name)]
     return [
         *(_idle(results, w) if w.idle else _work(results, w) for w in work),
+        *(_scrapes(results, w) for w in work if w.scraped),
         *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
         _budgets(budgets),
     ]
+
+
+def extras(peers: Sequence[Peer]) -> Table:
+    """What makes the comparison uneven, said before the figures."""
+    rows = [[peer.name, peer.http_extras] for peer in peers if peer.http_extras]
+    notes = ["no peer writes an access log; what a peer lacks here it does not pay for"]
+    return Table("Done for each request besides passing it on", ["peer", "what"], rows, notes, ALL)
 
 
 def _number(value: float) -> str:
@@ -56,6 +66,9 @@ def _work(results: Results, workload: Workload) -> Table:
     notes = [f"* {', '.join(names)}: {REASONS[doubt]}" for doubt, names in doubted.items()]
     if best:
         notes.insert(0, f"best peer: {best}; ratios are medians of the ratios within each round")
+    held = min(s.connections for s in results.samples if s.workload == workload.name)
+    if held < workload.connections:
+        notes.insert(0, f"{held:,} connections: the limit of open files allows no more")
     rate = next((s.offered_rate for s in results.samples if s.workload == workload.name), 0)
     if rate:
         notes.insert(0, f"offered: {rate:,.0f} requests a second at random, to every peer")
@@ -95,6 +108,24 @@ def _idle(results: Results, workload: Workload) -> Table:
     return Table(
         f"{count:,} idle connections, each used once ({workload.name})", headers, rows, notes
     )
+
+
+def _scrapes(results: Results, workload: Workload) -> Table:
+    """What scrapes were like, and what they did to the latency of the same peer in that round."""
+    rows = []
+    for peer in results.peers(workload.name):
+        scrapes = [s.scrape for s in results.of(workload.name, peer)]
+        moved = results.latency_moved(peer, workload.name, HTTP_HALF.name, 99)
+        cells = [f"{max(s.series for s in scrapes):,}", str(sum(s.count for s in scrapes))]
+        cells += [_number(max(s.ms_max for s in scrapes))]
+        cells += [
+            _number(results.latency(name, peer).percentile(99) / US) if moved else LACKING
+            for name in (HTTP_HALF.name, workload.name)
+        ]
+        rows.append([peer, *cells, _median(moved), _spread(moved)])
+    headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
+    notes = ["every peer had answered with every status before, and had been left by downstreams"]
+    return Table("Scrapes", [*headers, "ratio", "spread"], rows, notes)
 
 
 def _starts(results: Results) -> Table:
