@@ -18,7 +18,7 @@ from bench.rounds import PROBES_MAX, Plan, run, say_on_stderr
 from bench.running import Cores, RunError
 from bench.summary import Results
 from bench.verdicts import verdicts
-from bench.workloads import FAMILIES, HTTP, IDLE, WORKLOADS, Family, Workload
+from bench.workloads import FAMILIES, HTTP, IDLE, WORKLOADS, Workload
 
 T = TypeVar("T")
 
@@ -47,7 +47,6 @@ def main(argv: Sequence[str]) -> int:
             network.enter_own(options.congestion)
         for plan in plans:
             _measure(plan, options, argv)
-        return 0
     except (UsageError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -57,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
         return 128 + signal.SIGINT
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,27 +87,26 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
     """One for each family that has a chosen workload."""
     works = {work.name: work for work in WORKLOADS if options.family in {None, work.family}}
     chosen = _chosen(options.workloads or ",".join(works), works)
+    names = {work.name for work in chosen}
     for work in chosen:
-        if work.half_of and works[work.half_of] not in chosen and not options.rate:
-            raise UsageError(
-                f"{work.name} takes its rate from the workload `{work.half_of}`: add it, or --rate N"
-            )
-    plans = [_plan(options, f, [w for w in chosen if w.family == f]) for f in FAMILIES]
-    return [plan for plan in plans if plan.workloads]
+        if work.half_of and work.half_of not in names and not options.rate:
+            rate_of = f"the workload `{work.half_of}`: add it, or --rate N"
+            raise UsageError(f"{work.name} takes its rate from {rate_of}")
+    families = [[work for work in chosen if work.family == family] for family in FAMILIES]
+    return [_plan(options, of_one) for of_one in families if of_one]
 
 
-def _plan(options: argparse.Namespace, family: Family, chosen: list[Workload]) -> Plan:
+def _plan(options: argparse.Namespace, chosen: list[Workload]) -> Plan:
     peers = {peer.name: peer for peer in PEERS}
     rounds = options.rounds or (2 if options.quick else 5)
     return Plan(
-        family=family,
         peers=_chosen(options.peers, peers),
         workloads=chosen,
         rounds=rounds,
         seconds=options.seconds or (0.5 if options.quick else 2.0),
         warmup_seconds=0.15 if options.quick else 0.3,
         idle_rounds=min(rounds, 1 if options.quick else 3),
-        retry_seconds=family.seconds * (0.15 if options.quick else 1),
+        retry_seconds=chosen[0].family.seconds * (0.15 if options.quick else 1),
         rate=options.rate,
     )
 

@@ -98,7 +98,7 @@ def _scraper(
     return scraping(proxy.admin_port, peer.metrics_path, core)
 
 
-def _run(  # noqa: PLR0913 - what stands around a measurement
+def _run(
     sample: Sample,
     warm: Generator,
     proxy: int | None,

@@ -45,7 +45,13 @@ def text(header: Header, tables: Sequence[Table]) -> str:
 
 def markdown(header: Header, tables: Sequence[Table]) -> str:
     """For people."""
-    top = [f"# {header.title}, {header.date}", "", *(f"- {line}" for line in header.lines()), "", METHOD]
+    top = [
+        f"# {header.title}, {header.date}",
+        "",
+        *(f"- {line}" for line in header.lines()),
+        "",
+        METHOD,
+    ]
     return "\n\n".join(["\n".join(top), *(table.markdown() for table in tables)]) + "\n"
 
 

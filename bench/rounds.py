@@ -24,7 +24,6 @@ PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured 
 class Plan:
     """What a run does."""
 
-    family: Family
     peers: Sequence[Peer]
     workloads: Sequence[Workload]
     rounds: int
@@ -33,6 +32,11 @@ class Plan:
     idle_rounds: int
     retry_seconds: float = 0.0  # length of the run below which disturbed measurements are repeated
     rate: float = 0.0  # for half load; 0: half of the slowest peer's capacity in the first round
+
+    @property
+    def family(self) -> Family:
+        """Tell which one all its workloads are of."""
+        return self.workloads[0].family
 
     def steps(self) -> Iterator[tuple[int, Workload, Peer]]:
         """Round, workload, peer, in the order of the run. Rounds count from 1."""

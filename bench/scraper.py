@@ -22,7 +22,8 @@ from bench.running import RunError, opened, pinned, stop
 
 FIRST_SECONDS: Final = 0.5  # after the start, so that the shortest run has one
 INTERVAL_SECONDS: Final = 1.0
-ACCEPT: Final = "text/plain;version=0.0.4"
+# What Prometheus sends: OpenMetrics where a proxy has it.
+ACCEPT: Final = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4"
 
 
 @dataclass(frozen=True)

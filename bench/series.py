@@ -12,7 +12,7 @@ from bench.asking import item_request
 
 # 204 and 304 have no body, which every answer of the upstream has.
 STATUSES: Final = tuple(status for status in range(200, 600) if status not in {204, 304})
-LONG_BYTES: Final = 1 << 20  # more than proxy and kernel take before somebody reads
+LONG_BYTES: Final = 1 << 20  # more than the kernel holds for a narrow connection
 
 
 def provoke(port: int) -> None:
@@ -23,10 +23,17 @@ def provoke(port: int) -> None:
             answer = http.client.HTTPResponse(downstream)
             answer.begin()
             answer.read()
-        with _connect(port) as downstream:
+        with _connect(port, narrow=True) as downstream:
             downstream.sendall(item_request(LONG_BYTES, status))
             downstream.recv(64)
 
 
-def _connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+def _connect(port: int, *, narrow: bool = False) -> socket.socket:
+    """Connect. What goes through a narrow connection does not fit into buffers unread."""
+    downstream = socket.socket()
+    downstream.settimeout(5)
+    if narrow:
+        downstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        downstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    downstream.connect(("127.0.0.1", port))
+    return downstream

@@ -84,9 +84,7 @@ def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
     ]
 
 
-def _bulk(
-    results: Results, works: tuple[Workload, ...], variants: dict[str, str]
-) -> list[Verdict]:
+def _bulk(results: Results, works: tuple[Workload, ...], variants: dict[str, str]) -> list[Verdict]:
     return [
         *(
             _cpu(results, work, 0.5, _plain(results, work, variants), "the best peer, own buffers")

@@ -64,9 +64,16 @@ IDLE: Final = Workload("idle", "Idle connections, each used once", 10_000, idle=
 
 HTTP_64: Final = Workload(
     # 320 bytes is what the usual fields take; a cookie makes the rest.
-    "http-64", "1 KiB answers, 64 connections", 64, request="0", response="1024", head="320:512"
+    "http-64",
+    "1 KiB answers, 64 connections",
+    64,
+    request="0",
+    response="1024",
+    head="320:512",
 )
-HTTP_1: Final = replace(HTTP_64, name="http-1", title="1 KiB answers, one connection", connections=1)
+HTTP_1: Final = replace(
+    HTTP_64, name="http-1", title="1 KiB answers, one connection", connections=1
+)
 HTTP_256: Final = replace(
     HTTP_64, name="http-256", title="1 KiB answers, 256 connections", connections=256
 )
