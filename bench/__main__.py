@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, machine, network, report, tables
+from bench import BENCH, OUT, calls, machine, network, report, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.measure import Bench
@@ -43,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
             print("\n".join(missing.values()), file=sys.stderr)
             print(f"or leave them out: --peers {here}", file=sys.stderr)
             return EXIT_UNAVAILABLE
+        if options.syscalls and not calls.is_there():
+            print("strace is missing: apt-get install strace", file=sys.stderr)
+            return EXIT_UNAVAILABLE
         if options.congestion:
             network.enter_own(options.congestion)
         for plan in plans:
@@ -74,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workloads", help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
     parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.5")
+    parser.add_argument(
+        "--syscalls", action="store_true", help="also count system calls, in runs of their own"
+    )
     parser.add_argument(
         "--congestion",
         metavar="NAME",
@@ -142,7 +148,9 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
         machine.describe(),
         {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
     )
-    samples = run(Bench(Cores.allowed(), allowed), plan, say_on_stderr)
+    bench = Bench(Cores.allowed(), allowed)
+    samples = run(bench, plan, say_on_stderr)
+    counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
     say_on_stderr("")
     results = Results(samples)
     variants = {p.name: p.variant_of for p in PEERS if p.variant_of}
@@ -150,12 +158,14 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
     made = tables.all_tables(results, plan.workloads, budgets)
     if plan.family == HTTP:
         made.insert(0, tables.extras([p for p in plan.peers if not p.variant_of]))
+    if counted:
+        made.insert(-1, tables.system_calls(counted))
     print(report.text(header, made))
     if results.disturbed_share() > DISTURBED_SHARE_MAX:
         print("\nThis machine was busy with other things: not a run for the record.")
     files = {
         "md": report.markdown(header, made),
-        "json": report.raw(header, results, budgets),
+        "json": report.raw(header, results, budgets, counted),
     }
     paths = report.write(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}", files)
     if options.save:

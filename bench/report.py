@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.calls import Calls
 from bench.limits import doubts
 from bench.measure import Sample
 from bench.summary import Results
@@ -55,13 +56,16 @@ def markdown(header: Header, tables: Sequence[Table]) -> str:
     return "\n\n".join(["\n".join(top), *(table.markdown() for table in tables)]) + "\n"
 
 
-def raw(header: Header, results: Results, budgets: Sequence[Verdict]) -> str:
+def raw(
+    header: Header, results: Results, budgets: Sequence[Verdict], counted: Sequence[Calls] = ()
+) -> str:
     """For programs: every sample, and the latency histogram of each peer at each workload."""
     pairs = list(dict.fromkeys((s.workload, s.peer) for s in results.samples))
     latency = {f"{work} {peer}": results.latency(work, peer).buckets for work, peer in pairs}
     document = {
         **asdict(header),
         "budgets": [{**asdict(budget), "verdict": budget.word} for budget in budgets],
+        "system_calls": [asdict(calls) for calls in counted],
         "latency_ns": {name: buckets for name, buckets in latency.items() if buckets},
     }
     samples = ",\n".join(json.dumps(_sample(sample)) for sample in results.samples)

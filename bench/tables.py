@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from bench.calls import Calls
 from bench.limits import REASONS
 from bench.peer import Peer
 from bench.summary import NONE, REMORA, Figure, Results
@@ -13,6 +14,7 @@ from bench.workloads import HTTP_HALF, Workload
 LACKING: Final = "-"
 US: Final = 1000  # ns
 ALL: Final = frozenset({0, 1})
+CALLS_SHOWN_MIN: Final = 0.05  # for one unit of work
 
 
 def all_tables(
@@ -146,6 +148,19 @@ def _starts(results: Results) -> Table:
     headers = ["peer", "first answer ms", "spread", "/ready ms", "PSS MB", "RSS MB", "private MB"]
     notes = ["times count from exec, memory after one answer; every measurement began with a start"]
     return Table("Start and rest", headers, rows, notes)
+
+
+def system_calls(counted: Sequence[Calls]) -> Table:
+    """What each peer asks of the kernel for one unit of each work."""
+    rows = []
+    for calls in counted:
+        each = calls.each()
+        frequent = [f"{name} {n:.2f}" for name, n in each.items() if n >= CALLS_SHOWN_MIN]
+        row = [calls.workload, calls.peer, f"{_number(sum(each.values()))}/{calls.unit}"]
+        rows.append([*row, ", ".join(frequent)])
+    headers = ["workload", "peer", "calls", f"those of {CALLS_SHOWN_MIN} and more"]
+    notes = ["runs under strace: slow proxies wait less often than they would, and do more at once"]
+    return Table("System calls", headers, rows, notes, frozenset({0, 1, 3}))
 
 
 def _budgets(budgets: Sequence[Verdict]) -> Table:
