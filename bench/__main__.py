@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = ",".join(peer.name for peer in PEERS)
     works = ",".join(work.name for work in WORKLOADS)
-    parser.add_argument("--quick", action="store_true", help="a few minutes, wide spread")
+    parser.add_argument("--quick", action="store_true", help="some minutes, wide spread")
     for family in FAMILIES:
         text = f"only: {family.title}"
         parser.add_argument(
@@ -143,6 +143,7 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
     now = dt.datetime.now(dt.UTC)
     header = report.Header(
         plan.family.title,
+        plan.family.note,
         now.date().isoformat(),
         shlex.join(["python", "-m", "bench", *argv]),
         machine.describe(),

@@ -27,6 +27,7 @@ class Header:
     """What makes a run repeatable."""
 
     title: str
+    method: str  # what the family adds to METHOD
     date: str
     command: str
     machine: dict[str, str]
@@ -51,7 +52,7 @@ def markdown(header: Header, tables: Sequence[Table]) -> str:
         "",
         *(f"- {line}" for line in header.lines()),
         "",
-        METHOD,
+        METHOD + header.method,
     ]
     return "\n\n".join(["\n".join(top), *(table.markdown() for table in tables)]) + "\n"
 

@@ -14,10 +14,20 @@ class Family:
     title: str
     stem: str  # of the names of its reports
     seconds: float  # length of a full run below which disturbed measurements are repeated
+    note: str = ""  # what its reports add to the method
 
 
 TCP: Final = Family("tcp", "TCP relay", "relay", 580)
-HTTP: Final = Family("http", "HTTP/1.1 proxy", "http", 1000)
+HTTP: Final = Family(
+    "http",
+    "HTTP/1.1 proxy",
+    "http",
+    1000,
+    """
+Requests are GETs, or POSTs where they have a body; their heads hold the usual fields and a cookie,
+320 to 512 bytes. Heads are read strictly at both ends: each field once with its value, one
+Content-Length. Upstream connections are kept by every peer.""",
+)
 FAMILIES: Final = (TCP, HTTP)
 
 
