@@ -185,7 +185,7 @@ REMORA: Final = Peer(
     "version",
     ready_path="/ready",
     metrics_path="/metrics",
-    http_extras="defaults: counters, histograms, x-request-id, traceparent, one retry armed",
+    http_extras="defaults: counters, histograms, x-request-id, traceparent",
 )
 HAPROXY_BULK: Final = replace(
     HAPROXY,
