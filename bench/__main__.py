@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, machine, network, report, tables
+from bench import BENCH, OUT, calls, machine, network, report, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.measure import Bench
@@ -18,7 +18,7 @@ from bench.rounds import PROBES_MAX, Plan, run, say_on_stderr
 from bench.running import Cores, RunError
 from bench.summary import Results
 from bench.verdicts import verdicts
-from bench.workloads import HALF, IDLE, SMALL, WORKLOADS
+from bench.workloads import FAMILIES, HTTP, IDLE, WORKLOADS, Workload
 
 T = TypeVar("T")
 
@@ -36,16 +36,20 @@ def main(argv: Sequence[str]) -> int:
     """Measures, prints, writes."""
     options = _parser().parse_args(argv)
     try:
-        plan = _plan(options)
-        missing = _missing(plan.peers)
+        plans = _plans(options)
+        missing = _missing(plans[0].peers)
         if missing:
-            here = ",".join(p.name for p in plan.peers if p.name not in missing)
+            here = ",".join(p.name for p in plans[0].peers if p.name not in missing)
             print("\n".join(missing.values()), file=sys.stderr)
             print(f"or leave them out: --peers {here}", file=sys.stderr)
             return EXIT_UNAVAILABLE
+        if options.syscalls and not calls.is_there():
+            print("strace is missing: apt-get install strace", file=sys.stderr)
+            return EXIT_UNAVAILABLE
         if options.congestion:
             network.enter_own(options.congestion)
-        return _measure(plan, options, argv)
+        for plan in plans:
+            _measure(plan, options, argv)
     except (UsageError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -55,33 +59,51 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
         return 128 + signal.SIGINT
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = ",".join(peer.name for peer in PEERS)
     works = ",".join(work.name for work in WORKLOADS)
-    parser.add_argument("--quick", action="store_true", help="a minute and a half, wide spread")
+    parser.add_argument("--quick", action="store_true", help="some minutes, wide spread")
+    for family in FAMILIES:
+        text = f"only: {family.title}"
+        parser.add_argument(
+            f"--{family.name}", dest="family", action="store_const", const=family, help=text
+        )
     parser.add_argument("--save", action="store_true", help="also into bench/reports/, to commit")
     parser.add_argument("--peers", default=names, help=f"default: {names}")
-    parser.add_argument("--workloads", default=works, help=f"default: {works}")
+    parser.add_argument("--workloads", help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
     parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.5")
+    parser.add_argument(
+        "--syscalls", action="store_true", help="also count system calls, in runs of their own"
+    )
     parser.add_argument(
         "--congestion",
         metavar="NAME",
         help="run in a network of its own with this TCP congestion control, as root",
     )
-    parser.add_argument("--rate", type=float, default=0.0, help="of half-load, requests a second")
+    parser.add_argument("--rate", type=float, default=0.0, help="of half loads, requests a second")
     return parser
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _plans(options: argparse.Namespace) -> list[Plan]:
+    """One for each family that has a chosen workload."""
+    works = {work.name: work for work in WORKLOADS if options.family in {None, work.family}}
+    chosen = _chosen(options.workloads or ",".join(works), works)
+    names = {work.name for work in chosen}
+    for work in chosen:
+        if work.half_of and work.half_of not in names and not options.rate:
+            rate_of = f"the workload `{work.half_of}`: add it, or --rate N"
+            raise UsageError(f"{work.name} takes its rate from {rate_of}")
+    families = [[work for work in chosen if work.family == family] for family in FAMILIES]
+    return [_plan(options, of_one) for of_one in families if of_one]
+
+
+def _plan(options: argparse.Namespace, chosen: list[Workload]) -> Plan:
     peers = {peer.name: peer for peer in PEERS}
-    works = {work.name: work for work in WORKLOADS}
-    chosen = _chosen(options.workloads, works)
-    if HALF in chosen and SMALL not in chosen and not options.rate:
-        raise UsageError("half-load takes its rate from the workload `small`: add it, or --rate N")
     rounds = options.rounds or (2 if options.quick else 5)
     return Plan(
         peers=_chosen(options.peers, peers),
@@ -90,7 +112,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         seconds=options.seconds or (0.5 if options.quick else 2.0),
         warmup_seconds=0.15 if options.quick else 0.3,
         idle_rounds=min(rounds, 1 if options.quick else 3),
-        retry_seconds=85 if options.quick else 580,
+        retry_seconds=chosen[0].family.seconds * (0.15 if options.quick else 1),
         rate=options.rate,
     )
 
@@ -114,35 +136,43 @@ def _missing(peers: Sequence[Peer]) -> dict[str, str]:
     return missing
 
 
-def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> int:
+def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> None:
     for name in ("load", "upstream"):
         program(name)
     allowed = allow(IDLE.connections + PROBES_MAX)
     now = dt.datetime.now(dt.UTC)
     header = report.Header(
+        plan.family.title,
+        plan.family.note,
         now.date().isoformat(),
         shlex.join(["python", "-m", "bench", *argv]),
         machine.describe(),
         {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
     )
-    samples = run(Bench(Cores.allowed(), allowed), plan, say_on_stderr)
+    bench = Bench(Cores.allowed(), allowed)
+    samples = run(bench, plan, say_on_stderr)
+    counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
     say_on_stderr("")
     results = Results(samples)
-    budgets = verdicts(results, {p.name: p.variant_of for p in PEERS if p.variant_of})
+    variants = {p.name: p.variant_of for p in PEERS if p.variant_of}
+    budgets = verdicts(results, variants, plan.family)
     made = tables.all_tables(results, plan.workloads, budgets)
+    if plan.family == HTTP:
+        made.insert(0, tables.extras([p for p in plan.peers if not p.variant_of]))
+    if counted:
+        made.insert(-1, tables.system_calls(counted))
     print(report.text(header, made))
     if results.disturbed_share() > DISTURBED_SHARE_MAX:
         print("\nThis machine was busy with other things: not a run for the record.")
     files = {
         "md": report.markdown(header, made),
-        "json": report.raw(header, results, budgets),
+        "json": report.raw(header, results, budgets, counted),
     }
-    paths = report.write(OUT, f"relay-{now:%Y%m%d-%H%M%S}", files)
+    paths = report.write(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}", files)
     if options.save:
-        name = f"relay-{header.date}-{network.congestion()}"
+        name = f"{plan.family.stem}-{header.date}-{network.congestion()}"
         paths += report.write(BENCH / "reports", name, files)
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
-    return 0
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Generator:
 @contextlib.contextmanager
 def generator(port: int, workload: Workload, timing: Timing, core: int) -> Iterator[Generator]:
     """Start a generator and warm it; its connections stay open until the block is left."""
-    words = {
+    words: dict[str, str | float] = {
         "port": port,
         "connections": workload.connections,
         "request": workload.request,
@@ -77,6 +77,8 @@ def generator(port: int, workload: Workload, timing: Timing, core: int) -> Itera
         "rate": timing.rate,
         "seed": timing.seed,
     }
+    if workload.head:
+        words["http"] = workload.head
     command = [str(program("load")), *(["--each-new"] if workload.each_new else [])]
     for name, value in words.items():
         command += [f"--{name}", str(value)]

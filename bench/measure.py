@@ -1,5 +1,6 @@
 """One measurement: a fresh upstream, a fresh process of the peer, one workload, one sample."""
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -8,7 +9,9 @@ from bench.generator import Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
 from bench.peer import Peer
 from bench.proc import Cpu, Memory, busy_ns, cpu, memory
-from bench.running import Cores, running, upstream
+from bench.running import Cores, Running, running, upstream
+from bench.scraper import Scrape, Scraper, scraping
+from bench.series import provoke
 from bench.workloads import MIB, Workload
 
 SETTLED_NS: Final = 200_000  # CPU in one pause below which a proxy counts as at rest
@@ -38,6 +41,7 @@ class Sample:
     elapsed_seconds: float = 0.0
     latency: Histogram = field(default_factory=lambda: Histogram([]))
     lag: Histogram = field(default_factory=lambda: Histogram([]))
+    scrape: Scrape = field(default_factory=Scrape)
 
     @property
     def rate(self) -> float:
@@ -64,13 +68,17 @@ class Bench:
 def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sample:
     """Run `workload` through `peer`; `timing.seed` is the number of the round."""
     with (
-        upstream(bench.cores.load) as (upstream_port, upstream_pid),
-        running(peer, upstream_port, bench.connections_allowed, bench.cores.proxy) as proxy,
+        upstream(bench.cores.load, workload.family) as (upstream_port, upstream_pid),
+        running(
+            peer, upstream_port, bench.connections_allowed, bench.cores.proxy, workload.family
+        ) as proxy,
     ):
         sample = Sample(workload.name, peer.name, timing.seed, proxy.answer_ms, proxy.ready_ms)
         if proxy.pid is not None:
             _settle(proxy.pid)
             sample = replace(sample, memory=memory(proxy.pid))
+        if workload.scraped:
+            provoke(proxy.port)
         with generator(proxy.port, workload, timing, bench.cores.load) as warm:
             if proxy.pid is not None:
                 _settle(proxy.pid)
@@ -78,16 +86,34 @@ def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sam
             sample = replace(sample, offered_rate=timing.rate, connections=workload.connections)
             if workload.idle:
                 return sample
-            return _run(sample, warm, proxy.pid, upstream_pid, bench.cores)
+            with _scraper(workload, peer, proxy, bench.cores.load) as scraper:
+                return _run(sample, warm, proxy.pid, upstream_pid, bench.cores, scraper)
+
+
+def _scraper(
+    workload: Workload, peer: Peer, proxy: Running, core: int
+) -> contextlib.AbstractContextManager[Scraper | None]:
+    if not workload.scraped or peer.metrics_path is None:
+        return contextlib.nullcontext()
+    return scraping(proxy.admin_port, peer.metrics_path, core)
 
 
 def _run(
-    sample: Sample, warm: Generator, proxy: int | None, upstream_pid: int, cores: Cores
+    sample: Sample,
+    warm: Generator,
+    proxy: int | None,
+    upstream_pid: int,
+    cores: Cores,
+    scraper: Scraper | None,
 ) -> Sample:
     """Read all clocks before and after the measured time, both while nothing is in flight."""
-    load = (upstream_pid, warm.pid)
+    load = (upstream_pid, warm.pid, *([scraper.pid] if scraper else []))
+    if scraper and proxy is not None:
+        _settle(proxy)
     proxy_before, load_before = _proxy_cpu(proxy), _load_ns(load)
     busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
+    if scraper:
+        scraper.begin()
     outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
     busy = busy_ns((cores.load, cores.proxy)) - busy_before
     if proxy is not None:
@@ -96,6 +122,7 @@ def _run(
     load_ns = _load_ns(load) - load_before
     return replace(
         sample,
+        scrape=scraper.end() if scraper else Scrape(),
         proxy=used,
         load_ns=load_ns,
         others_ns=max(0, busy - used.total_ns - load_ns),

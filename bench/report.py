@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.calls import Calls
 from bench.limits import doubts
 from bench.measure import Sample
 from bench.summary import Results
@@ -25,6 +26,8 @@ and upstream cost: the price of the harness. `none` is the same work without a p
 class Header:
     """What makes a run repeatable."""
 
+    title: str
+    method: str  # what the family adds to METHOD
     date: str
     command: str
     machine: dict[str, str]
@@ -44,17 +47,26 @@ def text(header: Header, tables: Sequence[Table]) -> str:
 
 def markdown(header: Header, tables: Sequence[Table]) -> str:
     """For people."""
-    top = [f"# TCP relay, {header.date}", "", *(f"- {line}" for line in header.lines()), "", METHOD]
+    top = [
+        f"# {header.title}, {header.date}",
+        "",
+        *(f"- {line}" for line in header.lines()),
+        "",
+        METHOD + header.method,
+    ]
     return "\n\n".join(["\n".join(top), *(table.markdown() for table in tables)]) + "\n"
 
 
-def raw(header: Header, results: Results, budgets: Sequence[Verdict]) -> str:
+def raw(
+    header: Header, results: Results, budgets: Sequence[Verdict], counted: Sequence[Calls] = ()
+) -> str:
     """For programs: every sample, and the latency histogram of each peer at each workload."""
     pairs = list(dict.fromkeys((s.workload, s.peer) for s in results.samples))
     latency = {f"{work} {peer}": results.latency(work, peer).buckets for work, peer in pairs}
     document = {
         **asdict(header),
         "budgets": [{**asdict(budget), "verdict": budget.word} for budget in budgets],
+        "system_calls": [asdict(calls) for calls in counted],
         "latency_ns": {name: buckets for name, buckets in latency.items() if buckets},
     }
     samples = ",\n".join(json.dumps(_sample(sample)) for sample in results.samples)

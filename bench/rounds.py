@@ -14,7 +14,7 @@ from bench.generator import Timing
 from bench.limits import DISTURBED, doubts
 from bench.measure import Bench, Sample, measure
 from bench.peer import Peer
-from bench.workloads import SMALL, Workload
+from bench.workloads import Family, Workload
 
 RETRIES_MAX: Final = 2  # of one measurement that something else disturbed
 PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured ones
@@ -33,6 +33,11 @@ class Plan:
     retry_seconds: float = 0.0  # length of the run below which disturbed measurements are repeated
     rate: float = 0.0  # for half load; 0: half of the slowest peer's capacity in the first round
 
+    @property
+    def family(self) -> Family:
+        """Tell which one all its workloads are of."""
+        return self.workloads[0].family
+
     def steps(self) -> Iterator[tuple[int, Workload, Peer]]:
         """Round, workload, peer, in the order of the run. Rounds count from 1."""
         for number in range(1, self.rounds + 1):
@@ -40,8 +45,14 @@ class Plan:
                 if workload.idle and number > self.idle_rounds:
                     continue
                 for peer in rotated(self.peers, number - 1):
-                    if workload in peer.only and not (workload.idle and peer.command is None):
+                    if _suits(peer, workload):
                         yield number, workload, peer
+
+
+def _suits(peer: Peer, workload: Workload) -> bool:
+    if workload.scraped and peer.metrics_path is None:
+        return False
+    return workload in peer.only and not (workload.idle and peer.command is None)
 
 
 def rotated(peers: Sequence[Peer], by: int) -> list[Peer]:
@@ -50,9 +61,9 @@ def rotated(peers: Sequence[Peer], by: int) -> list[Peer]:
     return [*peers[by:], *peers[:by]]
 
 
-def half_rate(samples: Sequence[Sample]) -> float:
-    """Half of what the slowest peer did with small messages; without any proxy does not count."""
-    rates = [s.rate for s in samples if s.workload == SMALL.name and s.proxy.total_ns]
+def half_rate(samples: Sequence[Sample], workload: str) -> float:
+    """Half of what the slowest peer did at that workload; without any proxy does not count."""
+    rates = [s.rate for s in samples if s.workload == workload and s.proxy.total_ns]
     return min(rates, default=0.0) / 2
 
 
@@ -64,8 +75,8 @@ def run(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Sample]:
     rate = plan.rate
     for done, (number, workload, peer) in enumerate(steps, 1):
         say(f"[{done}/{len(steps)}] round {number} of {plan.rounds}: {workload.name}, {peer.name}")
-        if workload.half_load:
-            rate = rate or half_rate(samples)
+        if workload.half_of:
+            rate = rate or half_rate(samples, workload.half_of)
         work, timing = fitted(bench, plan, workload, number, rate)
         sample = measure(bench, peer, work, timing)
         for _ in range(RETRIES_MAX):
@@ -82,12 +93,13 @@ def fitted(
     bench: Bench, plan: Plan, workload: Workload, number: int, rate: float
 ) -> tuple[Workload, Timing]:
     """Fit the workload to this machine and this round."""
-    timing = Timing(plan.seconds, plan.warmup_seconds, seed=number)
-    if workload.half_load:
+    timing = Timing(plan.seconds * workload.times, plan.warmup_seconds, seed=number)
+    room = min(workload.connections, bench.connections_allowed - PROBES_MAX)
+    workload = replace(workload, connections=room)
+    if workload.half_of:
         return workload, replace(timing, rate=rate)
     if workload.idle:
-        room = min(workload.connections, bench.connections_allowed - PROBES_MAX)
-        return replace(workload, connections=room), replace(timing, seconds=0, warmup_seconds=0)
+        return workload, replace(timing, seconds=0, warmup_seconds=0)
     return workload, timing
 
 

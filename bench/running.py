@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from bench.asking import item_request
 from bench.build import program
 from bench.peer import Job, Peer
 from bench.proc import session
+from bench.workloads import HTTP, TCP, Family
 
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 5.0
 POLL_SECONDS: Final = 0.0005  # the resolution of the time to ready
-PROBE: Final = struct.pack("=IIQ", 16, 16, 0)  # bench/c/wire.h: a head alone, asks for 16 bytes
+# bench/c/framing.h: a head alone, which asks for 16 bytes. What must come first of the answer's
+# bytes; filler is not looked at.
+PROBES: Final = {
+    TCP.name: (struct.pack("=IIQ", 16, 16, 0), 16, b""),
+    HTTP.name: (item_request(16), 12, b"HTTP/1.1 200"),
+}
 
 
 class RunError(Exception):
@@ -46,6 +53,7 @@ class Running:
     """A peer that answers. Times are milliseconds after exec; nothing runs for peer `none`."""
 
     port: int
+    admin_port: int = 0
     pid: int | None = None
     answer_ms: float | None = None
     ready_ms: float | None = None  # first 200 of its readiness endpoint, if it has one
@@ -93,11 +101,11 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def upstream(core: int) -> Iterator[tuple[int, int]]:
+def upstream(core: int, family: Family = TCP) -> Iterator[tuple[int, int]]:
     """(port, process id) of the upstream; it also ends by itself when our end of its stdin goes."""
     with pinned(core):
         process = subprocess.Popen(
-            [str(program("upstream"))],
+            [str(program("upstream")), *(["--http"] if family == HTTP else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -111,8 +119,10 @@ def upstream(core: int) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, upstream_port: int, connections: int, core: int) -> Iterator[Running]:
-    """Run the peer as a relay to `upstream_port`, from its first answer to the block's end."""
+def running(
+    peer: Peer, upstream_port: int, connections: int, core: int, family: Family = TCP
+) -> Iterator[Running]:
+    """Run the peer in front of `upstream_port`, from its first answer to the block's end."""
     if peer.command is None:
         yield Running(upstream_port)
         return
@@ -122,7 +132,7 @@ def running(peer: Peer, upstream_port: int, connections: int, core: int) -> Iter
     ):
         directory = Path(name)
         directory.chmod(0o755)
-        job = Job(free_port(), upstream_port, free_port(), connections, directory)
+        job = Job(free_port(), upstream_port, free_port(), connections, directory, family.name)
         command = peer.command(peer.binary(), job)
         log = stack.enter_context((directory / "log").open("w+"))
         with pinned(core):
@@ -146,19 +156,21 @@ def running(peer: Peer, upstream_port: int, connections: int, core: int) -> Iter
 def _await_ready(peer: Peer, job: Job, process: subprocess.Popen[str], began: float) -> Running:
     """Asks in turn for an answer through the proxy and for its readiness until both came."""
     answer_ms = ready_ms = None
+    probe, wanted, first = PROBES[job.family]
     while answer_ms is None or (peer.ready_path and ready_ms is None):
         if process.poll() is not None:
             raise RunError(f"exited with status {process.returncode} before it answered")
         if time.monotonic() - began > START_SECONDS_MAX:
             raise RunError(f"gave no answer within {START_SECONDS_MAX:.0f} s")
-        if answer_ms is None and _answers(job.port, PROBE, 16):
+        answer = _answers(job.port, probe, wanted) if answer_ms is None else b""
+        if answer and answer.startswith(first):
             answer_ms = (time.monotonic() - began) * 1000
         if peer.ready_path and ready_ms is None:
             request = f"GET {peer.ready_path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
             if _answers(job.admin_port, request.encode(), 12).endswith(b" 200"):
                 ready_ms = (time.monotonic() - began) * 1000
         time.sleep(POLL_SECONDS)
-    return Running(job.port, process.pid, answer_ms, ready_ms)
+    return Running(job.port, job.admin_port, process.pid, answer_ms, ready_ms)
 
 
 def _answers(port: int, request: bytes, wanted: int) -> bytes:

@@ -71,6 +71,15 @@ class Results:
         """Compare a percentile with that of peer `to` in the same round."""
         return self._ratio(workload, peer, to, lambda s: s.latency.percentile(percent))
 
+    def latency_moved(self, peer: str, work: str, to: str, percent: float) -> Figure | None:
+        """Compare a percentile of one workload with that of another one, of the same round."""
+        base = {s.round: s.latency.percentile(percent) for s in self.of(to, peer)}
+        return Figure.of(
+            s.latency.percentile(percent) / base[s.round]
+            for s in self.of(work, peer)
+            if base.get(s.round)
+        )
+
     def connection_bytes(self, workload: str, peer: str) -> Figure | None:
         """Memory of the proxy for one idle connection (PSS; the kernel's sockets not counted)."""
         return Figure.of(

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from bench.calls import Calls
 from bench.limits import REASONS
+from bench.peer import Peer
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
 from bench.verdicts import MB, Verdict
-from bench.workloads import Workload
+from bench.workloads import HTTP_HALF, Workload
 
 LACKING: Final = "-"
 US: Final = 1000  # ns
+ALL: Final = frozenset({0, 1})
+CALLS_SHOWN_MIN: Final = 0.05  # for one unit of work
 
 
 def all_tables(
@@ -20,9 +24,17 @@ def all_tables(
     work = [w for w in workloads if results.peers(w.name)]
     return [
         *(_idle(results, w) if w.idle else _work(results, w) for w in work),
+        *(_scrapes(results, w) for w in work if w.scraped),
         *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
         _budgets(budgets),
     ]
+
+
+def extras(peers: Sequence[Peer]) -> Table:
+    """What makes the comparison uneven, said before the figures."""
+    rows = [[peer.name, peer.http_extras] for peer in peers if peer.http_extras]
+    notes = ["no peer writes an access log; what a peer lacks here it does not pay for"]
+    return Table("Done for each request besides passing it on", ["peer", "what"], rows, notes, ALL)
 
 
 def _number(value: float) -> str:
@@ -56,6 +68,9 @@ def _work(results: Results, workload: Workload) -> Table:
     notes = [f"* {', '.join(names)}: {REASONS[doubt]}" for doubt, names in doubted.items()]
     if best:
         notes.insert(0, f"best peer: {best}; ratios are medians of the ratios within each round")
+    held = min(s.connections for s in results.samples if s.workload == workload.name)
+    if held < workload.connections:
+        notes.insert(0, f"{held:,} connections: the limit of open files allows no more")
     rate = next((s.offered_rate for s in results.samples if s.workload == workload.name), 0)
     if rate:
         notes.insert(0, f"offered: {rate:,.0f} requests a second at random, to every peer")
@@ -97,6 +112,24 @@ def _idle(results: Results, workload: Workload) -> Table:
     )
 
 
+def _scrapes(results: Results, workload: Workload) -> Table:
+    """What scrapes were like, and what they did to the latency of the same peer in that round."""
+    rows = []
+    for peer in results.peers(workload.name):
+        scrapes = [s.scrape for s in results.of(workload.name, peer)]
+        moved = results.latency_moved(peer, workload.name, HTTP_HALF.name, 99)
+        cells = [f"{max(s.series for s in scrapes):,}", str(sum(s.count for s in scrapes))]
+        cells += [_number(max(s.ms_max for s in scrapes))]
+        cells += [
+            _number(results.latency(name, peer).percentile(99) / US) if moved else LACKING
+            for name in (HTTP_HALF.name, workload.name)
+        ]
+        rows.append([peer, *cells, _median(moved), _spread(moved)])
+    headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
+    notes = ["every peer had answered with every status before, and had been left by downstreams"]
+    return Table("Scrapes", [*headers, "ratio", "spread"], rows, notes)
+
+
 def _starts(results: Results) -> Table:
     peers = list(dict.fromkeys(s.peer for s in results.samples if s.memory.pss))
     rows = []
@@ -115,6 +148,19 @@ def _starts(results: Results) -> Table:
     headers = ["peer", "first answer ms", "spread", "/ready ms", "PSS MB", "RSS MB", "private MB"]
     notes = ["times count from exec, memory after one answer; every measurement began with a start"]
     return Table("Start and rest", headers, rows, notes)
+
+
+def system_calls(counted: Sequence[Calls]) -> Table:
+    """What each peer asks of the kernel for one unit of each work."""
+    rows = []
+    for calls in counted:
+        each = calls.each()
+        frequent = [f"{name} {n:.2f}" for name, n in each.items() if n >= CALLS_SHOWN_MIN]
+        row = [calls.workload, calls.peer, f"{_number(sum(each.values()))}/{calls.unit}"]
+        rows.append([*row, ", ".join(frequent)])
+    headers = ["workload", "peer", "calls", f"those of {CALLS_SHOWN_MIN} and more"]
+    notes = ["runs under strace: slow proxies wait less often than they would, and do more at once"]
+    return Table("System calls", headers, rows, notes, frozenset({0, 1, 3}))
 
 
 def _budgets(budgets: Sequence[Verdict]) -> Table:

@@ -3,7 +3,22 @@
 from dataclasses import dataclass
 
 from bench.summary import NONE, REMORA, Figure, Results
-from bench.workloads import BULK_DOWN, BULK_UP, HALF, IDLE, SMALL, Workload
+from bench.workloads import (
+    BULK_DOWN,
+    BULK_UP,
+    HALF,
+    HTTP,
+    HTTP_64,
+    HTTP_DOWN,
+    HTTP_HALF,
+    HTTP_SCRAPE,
+    HTTP_UP,
+    IDLE,
+    SMALL,
+    TCP,
+    Family,
+    Workload,
+)
 
 MB = 1_000_000
 
@@ -31,20 +46,16 @@ class Verdict:
         return self.value is not None and self.value.low <= self.limit < self.value.high
 
 
-def verdicts(results: Results, variants: dict[str, str]) -> list[Verdict]:
+def verdicts(results: Results, variants: dict[str, str], family: Family = TCP) -> list[Verdict]:
     """All budgets. `variants`: names of peers tuned for one kind of work → the peer they are of."""
+    return _of_http(results, variants) if family == HTTP else _of_relay(results, variants)
+
+
+def _of_relay(results: Results, variants: dict[str, str]) -> list[Verdict]:
     return [
         _cpu(results, SMALL, 1.0, ["haproxy"], "HAProxy"),
-        *(
-            _cpu(results, work, 0.5, _plain(results, work, variants), "the best peer, own buffers")
-            for work in (BULK_DOWN, BULK_UP)
-        ),
-        *(
-            _cpu(results, work, 0.5, _others(results, work), "the best peer, tuned for bulk")
-            for work in (BULK_DOWN, BULK_UP)
-            if set(_others(results, work)) & set(variants)
-        ),
-        _latency(results),
+        *_bulk(results, (BULK_DOWN, BULK_UP), variants),
+        _latency(results, HALF),
         Verdict("idle connection", 1024, "B", results.connection_bytes(IDLE.name, REMORA)),
         Verdict("/ready after exec", 400, "ms", results.starts(REMORA, lambda s: s.ready_ms)),
         Verdict(
@@ -56,6 +67,33 @@ def verdicts(results: Results, variants: dict[str, str]) -> list[Verdict]:
             "MB",
             results.starts(REMORA, lambda s: s.memory.pss / MB),
             "shares pages of the interpreter with the harness: RSS is the upper bound",
+        ),
+    ]
+
+
+def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
+    moved = results.latency_moved(REMORA, HTTP_SCRAPE.name, HTTP_HALF.name, 99)
+    series = max((s.scrape.series for s in results.of(HTTP_SCRAPE.name, REMORA)), default=0)
+    note = f"{series:,} series" if series else ""
+    return [
+        _cpu(results, HTTP_64, 0.8, ["haproxy"], "HAProxy"),
+        _cpu(results, HTTP_64, 0.2, ["envoy"], "Envoy"),
+        *_bulk(results, (HTTP_DOWN, HTTP_UP), variants),
+        _latency(results, HTTP_HALF),
+        Verdict("p99 at half load while scraped against not scraped", 1.1, "x", moved, note),
+    ]
+
+
+def _bulk(results: Results, works: tuple[Workload, ...], variants: dict[str, str]) -> list[Verdict]:
+    return [
+        *(
+            _cpu(results, work, 0.5, _plain(results, work, variants), "the best peer, own buffers")
+            for work in works
+        ),
+        *(
+            _cpu(results, work, 0.5, _others(results, work), "the best peer, tuned for bulk")
+            for work in works
+            if set(_others(results, work)) & set(variants)
         ),
     ]
 
@@ -77,9 +115,9 @@ def _cpu(
     return Verdict(title, limit, "x", value, best or "")
 
 
-def _latency(results: Results) -> Verdict:
+def _latency(results: Results, half: Workload) -> Verdict:
     """p99 at half load; what the way without a proxy takes is in both sides of the comparison."""
-    p99 = {n: results.latency(HALF.name, n).percentile(99) for n in _others(results, HALF)}
+    p99 = {n: results.latency(half.name, n).percentile(99) for n in _others(results, half)}
     best = min(p99, key=lambda name: p99[name], default=None)
-    value = results.latency_ratio(HALF.name, REMORA, best, 99) if best else None
+    value = results.latency_ratio(half.name, REMORA, best, 99) if best else None
     return Verdict("p99 at half load against the best peer", 1.0, "x", value, best or "")

@@ -1,14 +1,42 @@
 """The kinds of work. Each is run for every peer, in every round, by a fresh process of the peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True)
+class Family:
+    """Workloads that are run and reported together."""
+
+    name: str
+    title: str
+    stem: str  # of the names of its reports
+    seconds: float  # length of a full run below which disturbed measurements are repeated
+    note: str = ""  # what its reports add to the method
+
+
+TCP: Final = Family("tcp", "TCP relay", "relay", 580)
+HTTP: Final = Family(
+    "http",
+    "HTTP/1.1 proxy",
+    "http",
+    1000,
+    """
+Requests are GETs, or POSTs where they have a body; their heads hold the usual fields and a cookie,
+320 to 512 bytes. Heads are read strictly at both ends: each field once with its value, one
+Content-Length. Upstream connections are kept by every peer.""",
+)
+FAMILIES: Final = (TCP, HTTP)
+
+
+@dataclass(frozen=True)
 class Workload:
-    """What the generator is asked to do; lengths are ranges `min:max` of whole messages."""
+    """What the generator is asked to do; lengths are ranges `min:max`.
+
+    `request` and `response` are whole messages over TCP, and bodies in HTTP.
+    """
 
     name: str
     title: str
@@ -17,8 +45,16 @@ class Workload:
     response: str = "64:512"
     unit: str = "request"  # what the CPU of the proxy is divided by: "request" or "MiB"
     each_new: bool = False
-    half_load: bool = False  # open loop at half of what the slowest peer can do
+    half_of: str = ""  # open loop at half of what the slowest peer can do at this workload
     idle: bool = False  # only holds its connections
+    head: str = ""  # of requests; a workload that has it is HTTP
+    times: float = 1.0  # the usual length: a p99 wants many requests
+    scraped: bool = False  # while somebody reads the proxy's metrics, as many as it can have
+
+    @property
+    def family(self) -> Family:
+        """Tell which run it is part of."""
+        return HTTP if self.head else TCP
 
 
 SMALL: Final = Workload("small", "Small messages, 64 connections", 64)
@@ -31,8 +67,69 @@ BULK_UP: Final = Workload(
 )
 NEW: Final = Workload("new", "A new connection for each request, 16 at once", 16, each_new=True)
 HALF: Final = Workload(
-    "half-load", "Small messages at half of the slowest peer's capacity", 64, half_load=True
+    "half-load", "Small messages at half of the slowest peer's capacity", 64, half_of=SMALL.name
 )
 IDLE: Final = Workload("idle", "Idle connections, each used once", 10_000, idle=True)
 
-WORKLOADS: Final = (SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE)
+
+HTTP_64: Final = Workload(
+    # 320 bytes is what the usual fields take; a cookie makes the rest.
+    "http-64",
+    "1 KiB answers, 64 connections",
+    64,
+    request="0",
+    response="1024",
+    head="320:512",
+)
+HTTP_1: Final = replace(
+    HTTP_64, name="http-1", title="1 KiB answers, one connection", connections=1
+)
+HTTP_256: Final = replace(
+    HTTP_64, name="http-256", title="1 KiB answers, 256 connections", connections=256
+)
+HTTP_5000: Final = replace(
+    HTTP_64, name="http-5000", title="1 KiB answers, 5,000 connections", connections=5000
+)
+HTTP_DOWN: Final = replace(
+    HTTP_64,
+    name="http-down",
+    title="1 MiB answers, 4 connections",
+    connections=4,
+    response=str(MIB),
+    unit="MiB",
+)
+HTTP_UP: Final = replace(
+    HTTP_64,
+    name="http-up",
+    title="1 MiB requests, 4 connections",
+    connections=4,
+    request=str(MIB),
+    response="16",
+    unit="MiB",
+)
+HTTP_NEW: Final = replace(
+    HTTP_64,
+    name="http-new",
+    title="A new downstream connection for each request, 16 at once",
+    connections=16,
+    each_new=True,
+)
+HTTP_HALF: Final = replace(
+    HTTP_64,
+    name="http-half",
+    title="1 KiB answers at half of the slowest peer's capacity",
+    half_of=HTTP_64.name,
+    times=2.0,
+)
+HTTP_SCRAPE: Final = replace(
+    HTTP_HALF,
+    name="http-scrape",
+    title="The same while metrics are scraped once a second",
+    scraped=True,
+)
+
+WORKLOADS: Final = (
+    *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
+    *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
+    *(HTTP_DOWN, HTTP_UP, HTTP_NEW, HTTP_HALF, HTTP_SCRAPE),
+)

@@ -1,4 +1,4 @@
-/* The load generator of the benchmark: requests and answers over TCP, one thread, epoll.
+/* The load generator of the benchmark: requests and answers, one thread, epoll.
  *
  * It opens its connections (each makes one exchange), warms up, and stands still; prints "ready";
  * waits for a line on stdin; runs the measured time until the last answer is in; prints one line
@@ -25,8 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "framing.h"
 #include "histogram.h"
-#include "wire.h"
+#include "options.h"
 
 enum { EVENTS = 256, OPENING_MAX = 64 };
 static const int64_t SECOND_NS = 1000000000;
@@ -34,26 +35,15 @@ static const int64_t STALL_NS = 10 * 1000000000LL;
 
 enum phase { OPENING, WARMING, MEASURING };
 
-struct range {
-    uint32_t min, max;
-};
-
 struct conn {
-    struct head head;
     int fd;
-    uint32_t sent, received;
-    int64_t due_ns; /* latency counts from here */
     bool waits_for_room;
+    int64_t due_ns; /* latency counts from here */
+    struct exchange exchange;
+    struct message request, answer;
 };
 
-static struct {
-    uint16_t port;
-    uint32_t connections;
-    struct range request, response; /* whole lengths in bytes */
-    double warmup_s, measured_s, rate;
-    bool each_new; /* a new connection for each exchange */
-} options = {.connections = 1, .request = {64, 64}, .response = {64, 64}};
-
+static struct options options;
 static struct conn *conns;
 static struct conn **idle; /* a ring: the connection that rested longest asks next */
 static uint32_t idle_first, idle_count, busy, opened;
@@ -61,7 +51,7 @@ static int epoll_fd;
 static unsigned char scratch[SCRATCH_BYTES];
 
 static enum phase phase;
-static uint64_t random_state = 0x5DEECE66DULL;
+static uint64_t random_state;
 static int64_t begin_ns, end_ns, last_ns, next_arrival_ns;
 static uint64_t requests, bytes_sent, bytes_received;
 static struct histogram latency, lag;
@@ -123,24 +113,9 @@ static void open_conn(struct conn *c)
 
 static void send_request(struct conn *c)
 {
-    while (c->sent < c->head.request_bytes) {
-        unsigned char small[512];
-        const unsigned char *from = filler(c->head.seed, c->sent);
-        size_t left = c->head.request_bytes - c->sent;
-        if (c->sent < sizeof c->head) { /* the head and the first filler leave in one packet */
-            left = left < sizeof small ? left : sizeof small;
-            memcpy(small, from, left);
-            memcpy(small, (unsigned char *)&c->head + c->sent, sizeof c->head - c->sent);
-            from = small;
-        }
-        ssize_t n = send(c->fd, from, left, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN)
-            die("load: send", strerror(errno));
-        if (n < 0)
-            break;
-        c->sent += (uint32_t)n;
-    }
-    bool full = c->sent < c->head.request_bytes;
+    if (!send_message(c->fd, &c->request))
+        die("load: send", strerror(errno));
+    bool full = !all_sent(&c->request);
     if (c->waits_for_room != full) {
         c->waits_for_room = full;
         watch(EPOLL_CTL_MOD, c, full ? EPOLLOUT : EPOLLIN);
@@ -149,9 +124,18 @@ static void send_request(struct conn *c)
 
 static void start(struct conn *c, int64_t due_ns)
 {
-    c->head = (struct head){pick(options.request), pick(options.response),
-                            next_random(&random_state)};
-    c->sent = c->received = 0;
+    struct exchange *e = &c->exchange;
+    e->request_bytes = pick(options.request) - options.framing->counted_bytes;
+    e->response_bytes = pick(options.response);
+    e->head_bytes = pick(options.head);
+    e->status = 200;
+    e->seed = next_random(&random_state);
+    c->request.seed = c->answer.seed = e->seed;
+    c->request.body_bytes = e->request_bytes;
+    c->answer.body_bytes = e->response_bytes;
+    c->request.moved = 0;
+    options.framing->write_request(&c->request.head, e);
+    expect_message(&c->answer);
     c->due_ns = due_ns;
     busy++;
     if (c->fd < 0)
@@ -189,8 +173,8 @@ static void finish(struct conn *c)
     busy--;
     if (phase == MEASURING) {
         requests++;
-        bytes_sent += c->head.request_bytes;
-        bytes_received += c->head.response_bytes;
+        bytes_sent += c->exchange.request_bytes + options.framing->counted_bytes;
+        bytes_received += c->exchange.response_bytes;
         histogram_add(&latency, last_ns - c->due_ns);
     }
     if (options.each_new && phase != OPENING) {
@@ -199,6 +183,22 @@ static void finish(struct conn *c)
     }
     rest(c);
     dispatch(last_ns);
+}
+
+/* Returns how many of the bytes in scratch were the head's. */
+static uint32_t receive_head(struct conn *c, uint32_t bytes)
+{
+    struct message *m = &c->answer;
+    bool fits;
+    uint32_t used = take_head(m, (char *)scratch, bytes, options.framing->answer_end, &fits);
+    const char *wrong = fits ? NULL : "a head that is too long";
+    if (m->head_came)
+        wrong = options.framing->read_answer(&m->head, &c->exchange);
+    if (wrong) {
+        fprintf(stderr, "%.*s\n", (int)m->head.bytes, m->head.text);
+        die("load: an answer arrived damaged", wrong);
+    }
+    return used;
 }
 
 static void receive(struct conn *c)
@@ -210,12 +210,13 @@ static void receive(struct conn *c)
         die("load: recv", strerror(errno));
     if (n == 0)
         die("load", "the connection ended before its answer was complete");
-    if ((uint32_t)n > c->head.response_bytes - c->received)
+    uint32_t bytes = (uint32_t)n;
+    uint32_t used = c->answer.head_came ? 0 : receive_head(c, bytes);
+    if (bytes - used > c->answer.body_bytes - c->answer.moved)
         die("load", "more bytes came back than were asked for");
-    if (memcmp(scratch, filler(c->head.seed, c->received), (size_t)n))
+    if (!take_body(&c->answer, scratch + used, bytes - used))
         die("load", "an answer arrived damaged");
-    c->received += (uint32_t)n;
-    if (c->received == c->head.response_bytes)
+    if (all_received(&c->answer))
         finish(c);
 }
 
@@ -232,7 +233,7 @@ static void wait_for_events(int64_t now)
         die("load: epoll_pwait2 (needs Linux 5.11)", strerror(errno));
     for (int i = 0; i < n; i++) {
         struct conn *c = events[i].data.ptr;
-        if (c->sent < c->head.request_bytes && events[i].events & (EPOLLOUT | EPOLLERR))
+        if (!all_sent(&c->request) && events[i].events & (EPOLLOUT | EPOLLERR))
             send_request(c);
         else
             receive(c);
@@ -284,50 +285,6 @@ static void report(uint64_t unsent)
     fflush(stdout);
 }
 
-static struct range parse_range(const char *word)
-{
-    unsigned min, max;
-    int fields = sscanf(word, "%u:%u", &min, &max);
-    if (fields == 1)
-        max = min;
-    if (fields < 1 || min > max || max > MESSAGE_BYTES_MAX)
-        die("load: not a range of bytes", word);
-    return (struct range){min, max};
-}
-
-static void parse_options(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i];
-        if (!strcmp(name, "--each-new")) {
-            options.each_new = true;
-            continue;
-        }
-        const char *value = ++i < argc ? argv[i] : "";
-        if (!strcmp(name, "--port"))
-            options.port = (uint16_t)atoi(value);
-        else if (!strcmp(name, "--connections"))
-            options.connections = (uint32_t)atoi(value);
-        else if (!strcmp(name, "--request"))
-            options.request = parse_range(value);
-        else if (!strcmp(name, "--response"))
-            options.response = parse_range(value);
-        else if (!strcmp(name, "--warmup"))
-            options.warmup_s = atof(value);
-        else if (!strcmp(name, "--seconds"))
-            options.measured_s = atof(value);
-        else if (!strcmp(name, "--rate"))
-            options.rate = atof(value);
-        else if (!strcmp(name, "--seed"))
-            random_state += strtoull(value, NULL, 10);
-        else
-            die("load: unknown option", name);
-    }
-    if (!options.port || !options.connections || options.request.min < sizeof(struct head) ||
-        !options.response.min)
-        die("load", "needs --port, connections, a request of 16 bytes, an answer of 1");
-}
-
 static void wait_for_line(void)
 {
     int c;
@@ -337,9 +294,11 @@ static void wait_for_line(void)
 
 int main(int argc, char **argv)
 {
-    parse_options(argc, argv);
+    options = parse_options(argc, argv);
+    random_state = 0x5DEECE66DULL + options.seed;
     prctl(PR_SET_TIMERSLACK, 1); /* ns: the default of 50 us would be the latency we measure */
     filler_build();
+    http_build();
     conns = calloc(options.connections, sizeof *conns);
     idle = calloc(options.connections, sizeof *idle);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -1,40 +1,37 @@
 /* The upstream of the benchmark: answers each request with as many bytes as it asks for.
  *
- * One thread, epoll, one scratch buffer, 40 bytes of state a connection: cheap enough that the
- * proxy in front of it is what a run measures. It checks every byte of a request and drops the
- * connection at the first wrong one, which the generator reports as a failure of the peer.
+ * One thread, epoll, one scratch buffer: cheap enough that the proxy in front of it is what a run
+ * measures. It checks every byte of a request and drops the connection at the first wrong one,
+ * which the generator reports as a failure of the peer.
  *
- *     upstream        prints its port on 127.0.0.1, serves until its stdin is closed
+ *     upstream [--http]    prints its port on 127.0.0.1, serves until its stdin is closed
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "wire.h"
+#include "framing.h"
 
 enum { EVENTS = 256 };
 
 struct conn {
-    struct head head;
-    uint32_t received; /* bytes of the current request, head included */
-    uint32_t to_send;  /* bytes of the current answer that are still ours */
+    int fd;
     bool waits_for_room;
+    struct exchange exchange;
+    struct message request, answer;
 };
 
 static unsigned char scratch[SCRATCH_BYTES];
-static struct conn *conns; /* by descriptor */
-static rlim_t conns_max;
+static const struct framing *framing = &private_framing;
 static int epoll_fd;
 
-static void watch(int operation, int fd, uint32_t events)
+static void watch(int operation, int fd, uint32_t events, void *owner)
 {
-    struct epoll_event event = {.events = events, .data.fd = fd};
+    struct epoll_event event = {.events = events, .data.ptr = owner};
     if (epoll_ctl(epoll_fd, operation, fd, &event) < 0)
         die("upstream: epoll_ctl", strerror(errno));
 }
@@ -59,100 +56,105 @@ static void accept_all(int listener)
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
             return;
-        if (fd < 0 || (rlim_t)fd >= conns_max)
+        struct conn *c = fd < 0 ? NULL : malloc(sizeof *c);
+        if (!c)
             die("upstream: accept", strerror(errno));
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        conns[fd] = (struct conn){0};
-        watch(EPOLL_CTL_ADD, fd, EPOLLIN);
+        c->fd = fd;
+        c->waits_for_room = false;
+        expect_message(&c->request);
+        watch(EPOLL_CTL_ADD, fd, EPOLLIN, c);
     }
+}
+
+static bool send_answer(struct conn *c)
+{
+    if (!send_message(c->fd, &c->answer))
+        return false;
+    bool full = !all_sent(&c->answer);
+    if (c->waits_for_room != full) {
+        c->waits_for_room = full;
+        watch(EPOLL_CTL_MOD, c->fd, full ? EPOLLOUT : EPOLLIN, c);
+    }
+    return true;
+}
+
+/* Takes `bytes` of scratch into the request; returns what is wrong with them, or NULL. */
+static const char *take(struct conn *c, uint32_t bytes)
+{
+    struct message *m = &c->request;
+    uint32_t used = 0;
+    if (!m->head_came) {
+        bool fits;
+        used = take_head(m, (char *)scratch, bytes, framing->request_end, &fits);
+        if (!fits)
+            return "a head that is too long";
+        if (!m->head_came)
+            return NULL;
+        const char *wrong = framing->read_request(&m->head, &c->exchange);
+        if (wrong)
+            return wrong;
+        m->seed = c->exchange.seed;
+        m->body_bytes = c->exchange.request_bytes;
+    }
+    if (bytes - used > m->body_bytes - m->moved)
+        return "more bytes than it has";
+    return take_body(m, scratch + used, bytes - used) ? NULL : "another body";
 }
 
 /* False when the connection is of no use any more. */
-static bool answer(int fd, struct conn *c)
+static bool serve(struct conn *c)
 {
-    while (c->to_send) {
-        const unsigned char *from = filler(c->head.seed, c->head.response_bytes - c->to_send);
-        ssize_t n = send(fd, from, c->to_send, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN)
-            return false;
-        if (n < 0)
-            break;
-        c->to_send -= (uint32_t)n;
-    }
-    if (c->waits_for_room != (c->to_send > 0)) {
-        c->waits_for_room = c->to_send > 0;
-        watch(EPOLL_CTL_MOD, fd, c->waits_for_room ? EPOLLOUT : EPOLLIN);
-    }
-    return true;
-}
-
-/* Takes `bytes` of scratch into the request; false if they are not what the generator sends. */
-static bool take(struct conn *c, uint32_t bytes)
-{
-    uint32_t used = 0;
-    if (c->received < sizeof c->head) {
-        uint32_t missing = sizeof c->head - c->received;
-        used = bytes < missing ? bytes : missing;
-        memcpy((unsigned char *)&c->head + c->received, scratch, used);
-        c->received += used;
-        if (c->received < sizeof c->head)
-            return true;
-        if (c->head.request_bytes < sizeof c->head || c->head.request_bytes > MESSAGE_BYTES_MAX ||
-            c->head.response_bytes > MESSAGE_BYTES_MAX)
-            return false;
-    }
-    uint32_t rest = bytes - used;
-    if (rest > c->head.request_bytes - c->received ||
-        memcmp(scratch + used, filler(c->head.seed, c->received), rest))
-        return false;
-    c->received += rest;
-    return true;
-}
-
-static bool serve(int fd, struct conn *c)
-{
-    if (c->to_send)
-        return answer(fd, c);
-    ssize_t n = recv(fd, scratch, sizeof scratch, 0);
+    if (c->waits_for_room)
+        return send_answer(c);
+    ssize_t n = recv(c->fd, scratch, sizeof scratch, 0);
     if (n < 0)
         return errno == EAGAIN;
     if (n == 0)
         return false;
-    if (!take(c, (uint32_t)n)) {
-        fprintf(stderr, "upstream: a request arrived damaged\n");
+    const char *wrong = take(c, (uint32_t)n);
+    if (wrong) {
+        fprintf(stderr, "upstream: a request arrived damaged: %s\n", wrong);
         return false;
     }
-    if (c->received < sizeof c->head || c->received < c->head.request_bytes)
+    if (!all_received(&c->request))
         return true;
-    c->received = 0;
-    c->to_send = c->head.response_bytes;
-    return answer(fd, c);
+    expect_message(&c->request);
+    c->answer.seed = c->exchange.seed;
+    c->answer.body_bytes = c->exchange.response_bytes;
+    c->answer.moved = 0;
+    framing->write_answer(&c->answer.head, &c->exchange);
+    return send_answer(c);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct epoll_event events[EVENTS];
-    struct rlimit files;
+    char at_listener, at_stdin; /* their addresses tell these two from connections */
+    if (argc == 2 && !strcmp(argv[1], "--http"))
+        framing = &http_framing;
+    else if (argc != 1)
+        die("upstream: unknown option", argv[1]);
     filler_build();
-    getrlimit(RLIMIT_NOFILE, &files);
-    conns_max = files.rlim_cur;
-    conns = calloc(conns_max, sizeof *conns);
+    http_build();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (!conns || epoll_fd < 0)
+    if (epoll_fd < 0)
         die("upstream: start", strerror(errno));
     int listener = listen_anywhere();
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
-    watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN);
+    watch(EPOLL_CTL_ADD, listener, EPOLLIN, &at_listener);
+    watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, &at_stdin);
     for (;;) {
         int n = epoll_wait(epoll_fd, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
-            int fd = events[i].data.fd;
-            if (fd == STDIN_FILENO)
+            void *owner = events[i].data.ptr;
+            if (owner == &at_stdin)
                 return 0;
-            if (fd == listener)
+            if (owner == &at_listener) {
                 accept_all(listener);
-            else if (!serve(fd, &conns[fd]))
-                close(fd);
+            } else if (!serve(owner)) {
+                close(((struct conn *)owner)->fd);
+                free(owner);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 /* What the generator and the upstream say to each other, whatever stands between them.
  *
- * A request is a head and then filler up to its full length; the answer is filler alone. Filler is
- * a slice of one table that both sides build from the same constant, so every byte that came
- * through a proxy is compared with memcmp, and nothing is copied in user space to send it.
+ * A message is a head and a body; how heads look is for framing.h. Bodies are filler: a slice of
+ * one table that both sides build from the same constant, so every byte that came through a proxy
+ * is compared with memcmp, and nothing is copied in user space to send it.
  */
 #ifndef REMORA_BENCH_WIRE_H
 #define REMORA_BENCH_WIRE_H
@@ -15,13 +15,16 @@
 enum {
     MESSAGE_BYTES_MAX = 1 << 20, /* the largest body that the budgets speak of */
     OFFSETS = 1 << 16,           /* distinct places where a slice may begin */
-    SCRATCH_BYTES = 256 << 10,   /* one receive buffer a process: connections own none */
+    SCRATCH_BYTES = 256 << 10,   /* one receive buffer a process: bodies are never stored */
 };
 
-struct head {
-    uint32_t request_bytes;  /* the whole request, this head included */
-    uint32_t response_bytes; /* the whole answer */
-    uint64_t seed;           /* where the filler of both begins, modulo OFFSETS */
+/* A request and its answer: the generator chooses, the head of the request tells the upstream. */
+struct exchange {
+    uint64_t seed;           /* where the filler of both bodies begins, modulo OFFSETS */
+    uint32_t head_bytes;     /* of the request, where the framing leaves a choice */
+    uint32_t request_bytes;  /* of its body */
+    uint32_t response_bytes; /* of the answer's body */
+    uint32_t status;         /* of the answer, where the framing has one */
 };
 
 static unsigned char filler_table[MESSAGE_BYTES_MAX + OFFSETS];
@@ -46,7 +49,7 @@ static void filler_build(void)
     }
 }
 
-/* Byte `at` of the message with this seed, and all that follow it. */
+/* Byte `at` of the body with this seed, and all that follow it. */
 static inline const unsigned char *filler(uint64_t seed, uint32_t at)
 {
     return filler_table + seed % OFFSETS + at;

@@ -4,15 +4,25 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-Alter = Callable[[bytes], bytes | None]  # bytes of an answer → what to pass on, None: close
+Alter = Callable[[bytes], bytes | None]  # bytes of a message → what to pass on, None: close
+
+
+@dataclass(frozen=True)
+class Mischief:
+    """What a relay does to whole answers and requests, and in which pieces it passes them on."""
+
+    answer: Alter = bytes
+    request: Alter = bytes
+    piece_bytes: int = 1 << 20
 
 
 @contextlib.contextmanager
-def relay(upstream_port: int, alter: Alter) -> Iterator[int]:
+def relay(upstream_port: int, mischief: Mischief) -> Iterator[int]:
     """Port of a relay with one thread, so that one connection that waits keeps all waiting."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve, args=(listener, upstream_port, alter))
+        thread = threading.Thread(target=_serve, args=(listener, upstream_port, mischief))
         thread.start()
         try:
             yield listener.getsockname()[1]
@@ -21,15 +31,24 @@ def relay(upstream_port: int, alter: Alter) -> Iterator[int]:
             thread.join()
 
 
-def _serve(listener: socket.socket, upstream_port: int, alter: Alter) -> None:
+def _serve(listener: socket.socket, upstream_port: int, mischief: Mischief) -> None:
     with (
         contextlib.suppress(OSError),
         listener.accept()[0] as downstream,
         socket.create_connection(("127.0.0.1", upstream_port)) as upstream,
     ):
-        while request := downstream.recv(4096):
-            upstream.sendall(request)
-            answer = alter(upstream.recv(4096))
-            if answer is None:
+        for side in (downstream, upstream):
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while _pass_on(downstream, upstream, mischief.request, mischief.piece_bytes):
+            if not _pass_on(upstream, downstream, mischief.answer, mischief.piece_bytes):
                 return
-            downstream.sendall(answer)
+
+
+def _pass_on(source: socket.socket, target: socket.socket, alter: Alter, piece_bytes: int) -> bool:
+    message = source.recv(4096)
+    altered = alter(message) if message else None
+    if altered is None:
+        return False
+    for start in range(0, len(altered), piece_bytes):
+        target.sendall(altered[start : start + piece_bytes])
+    return True

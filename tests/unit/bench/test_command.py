@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ROOT, peer
+from bench import ROOT, peer, rounds
 from bench import __main__ as command
 from tests.support.waiting import eventually
 
@@ -18,6 +18,7 @@ TINY = ["--peers", "none", "--workloads", "single", "--rounds", "1", "--seconds"
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "OUT", tmp_path)
+    monkeypatch.setattr(rounds, "RETRIES_MAX", 0)  # nobody reads the figures
     return tmp_path
 
 
@@ -56,6 +57,34 @@ def test_a_run_writes_a_report_and_its_raw_data(
     assert document["command"] == "python -m bench " + " ".join(TINY)
     assert document["samples"][0]["requests"] > 0
     assert document["machine"]["processor"] in report.read_text()
+
+
+def test_each_family_has_a_report_of_its_own(out: Path) -> None:
+    words = ["--peers", "none", "--workloads", "single,http-1", *TINY[4:]]
+    assert command.main(words) == 0
+    (relay,) = out.glob("relay-*.md")
+    (http,) = out.glob("http-*.md")
+    assert relay.read_text().startswith("# TCP relay")
+    assert http.read_text().startswith("# HTTP/1.1 proxy")
+
+
+def test_a_family_has_no_workloads_of_the_other_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--http", "--workloads", "small"]) == 64
+    assert "unknown: small; known: http-64" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_http_report_tells_what_each_peer_does_besides_passing_requests_on(
+    out: Path,
+) -> None:
+    words = ["--peers", "remora", "--workloads", "http-half,http-scrape", "--rate", "200"]
+    assert command.main([*words, "--rounds", "1", "--seconds", "0.3"]) == 0
+    (http,) = out.glob("http-*.md")
+    report = http.read_text()
+    assert "| remora | defaults: counters, histograms" in report
+    (scrapes,) = (s for s in report.split("\n## ") if s.startswith("Scrapes"))
+    (row,) = (line for line in scrapes.splitlines() if line.startswith("| remora"))
+    assert int(row.split("|")[2].replace(",", "")) > 1000
 
 
 def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:

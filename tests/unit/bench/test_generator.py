@@ -10,7 +10,7 @@ import pytest
 from bench.generator import Outcome, Timing, generator
 from bench.running import Cores, RunError, upstream
 from bench.workloads import MIB, NEW, SINGLE, SMALL, Workload
-from tests.unit.bench.fakes import Alter, relay
+from tests.unit.bench.fakes import Alter, Mischief, relay
 
 CORE = Cores.allowed().load
 BRIEF = Timing(seconds=0.1, warmup_seconds=0.02)
@@ -29,7 +29,7 @@ def outcome(port: int, workload: Workload, timing: Timing = BRIEF) -> Outcome:
 
 
 def behind(upstream_port: int, alter: Alter, timing: Timing = BRIEF) -> Outcome:
-    with relay(upstream_port, alter) as port:
+    with relay(upstream_port, Mischief(alter)) as port:
         return outcome(port, SINGLE, timing)
 
 

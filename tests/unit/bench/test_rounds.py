@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.measure import Sample
-from bench.peer import ENVOY, HAPROXY, NGINX_BULK, NONE, Peer
+from bench.measure import Bench, Sample
+from bench.peer import ENVOY, HAPROXY, NGINX, NGINX_BULK, NONE, REMORA, Peer
 from bench.proc import Cpu
-from bench.rounds import Plan, half_rate, rotated
-from bench.workloads import BULK_DOWN, IDLE, SMALL, Workload
+from bench.rounds import PROBES_MAX, Plan, fitted, half_rate, rotated
+from bench.running import Cores
+from bench.workloads import BULK_DOWN, HTTP_5000, HTTP_HALF, HTTP_SCRAPE, IDLE, SMALL, Workload
 
 
 def plan(peers: Sequence[Peer], *workloads: Workload) -> Plan:
@@ -42,10 +43,27 @@ def test_idle_connections_are_held_in_fewer_rounds_and_by_proxies_only() -> None
     assert steps == [(1, "haproxy")]
 
 
+def test_only_proxies_with_metrics_are_scraped() -> None:
+    steps = plan([NONE, HAPROXY, NGINX, ENVOY, REMORA], HTTP_SCRAPE).steps()
+    assert {peer.name for _, _, peer in steps} == {"haproxy", "envoy", "remora"}
+
+
 def test_half_load_is_half_of_what_the_slowest_proxy_did() -> None:
     samples = [
         saturated("none", 1_000, 0),
         saturated("haproxy", 60_000, 10**9),
         saturated("envoy", 30_000, 10**9),
     ]
-    assert half_rate(samples) == 15_000
+    assert half_rate(samples, SMALL.name) == 15_000
+
+
+def test_no_workload_opens_more_connections_than_files_allow() -> None:
+    bench = Bench(Cores(0, 1), connections_allowed=1000)
+    work, _ = fitted(bench, plan([ENVOY], HTTP_5000), HTTP_5000, 1, 0)
+    assert work.connections == 1000 - PROBES_MAX
+
+
+def test_half_loads_take_longer_for_a_percentile_that_means_something() -> None:
+    bench = Bench(Cores(0, 1), connections_allowed=1000)
+    _, timing = fitted(bench, plan([ENVOY], HTTP_HALF), HTTP_HALF, 1, 500)
+    assert (timing.seconds, timing.rate) == (2, 500)

@@ -1,10 +1,12 @@
 """Budgets: met, missed, or not measured."""
 
+from bench.histogram import Histogram
 from bench.measure import Sample
 from bench.proc import Cpu
+from bench.scraper import Scrape
 from bench.summary import Figure, Results
 from bench.verdicts import Verdict, verdicts
-from bench.workloads import BULK_DOWN, MIB, SMALL
+from bench.workloads import BULK_DOWN, HTTP, HTTP_64, HTTP_HALF, HTTP_SCRAPE, MIB, SMALL
 
 VARIANTS = {"nginx-bulk": "nginx"}
 
@@ -62,3 +64,37 @@ def test_a_peer_tuned_for_bulk_counts_in_a_line_of_its_own() -> None:
 def test_a_run_without_remora_measures_no_budget() -> None:
     found = verdicts(Results([asked("haproxy", 20)]), VARIANTS)
     assert {v.word for v in found} == {"not measured"}
+
+
+def requested(peer: str, us: int) -> Sample:
+    """One round of HTTP requests at `us` each."""
+    return Sample(HTTP_64.name, peer, 1, proxy=Cpu(us * 1000), requests=1)
+
+
+def waited(workload: str, number: int, ns: int, series: int = 0) -> Sample:
+    """One round of remora in which every answer took that long."""
+    latency = Histogram([[ns - 1, ns + 1, 100]])
+    return Sample(workload, "remora", number, latency=latency, scrape=Scrape(series=series))
+
+
+def http_verdict(samples: list[Sample], title: str) -> Verdict:
+    found = verdicts(Results(samples), VARIANTS, HTTP)
+    return next(v for v in found if title in v.title)
+
+
+def test_http_requests_are_held_against_haproxy_and_envoy() -> None:
+    samples = [requested("haproxy", 30), requested("envoy", 100), requested("remora", 24)]
+    assert http_verdict(samples, "against HAProxy").word == "met"
+    assert http_verdict(samples, "against Envoy").word == "missed"
+
+
+def test_scraping_is_held_against_the_same_round_without_it() -> None:
+    samples = [waited(HTTP_HALF.name, 1, 1000), waited(HTTP_HALF.name, 2, 4000)]
+    samples += [waited(HTTP_SCRAPE.name, 1, 1050), waited(HTTP_SCRAPE.name, 2, 4200, series=1100)]
+    found = http_verdict(samples, "scraped")
+    assert (found.word, found.note) == ("met", "1,100 series")
+
+
+def test_a_scrape_that_moves_the_p99_by_more_than_a_tenth_misses_its_budget() -> None:
+    samples = [waited(HTTP_HALF.name, 1, 1000), waited(HTTP_SCRAPE.name, 1, 1200)]
+    assert http_verdict(samples, "scraped").word == "missed"
