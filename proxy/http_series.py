@@ -6,7 +6,7 @@ second one, so that no counter ever goes back and nothing is counted twice, whoe
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import sub
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -109,7 +109,7 @@ class _Known:
         self.counts = (0, 0)
         self.seen = _NOTHING
         self.changed_s = 0.0
-        self.own = Account()
+        self.own: Account | None = None  # from when it first had series of its own
         self.is_shown = False
 
 
@@ -132,48 +132,64 @@ class HttpSeries:
     def read(self, source: Source) -> dict[Group, Account]:
         """Read the counters, and return what is to be shown."""
         groups = source.groups()
+        for account in self._shared.values():
+            account.in_flight = 0
         # The busiest first: they get what room there is.
         for group in sorted(groups, key=lambda each: -groups[each][0]):
-            self._update(group, groups[group], source)
-        shown = {group: known.own for group, known in self._known.items() if known.is_shown}
+            known = self._known.get(group)
+            if known is None:
+                known = self._known[group] = _Known()
+            self._update(known, group, groups[group], source)
+        shown = {
+            group: known.own
+            for group, known in self._known.items()
+            if known.is_shown and known.own is not None
+        }
         for direction, account in self._shared.items():
-            account.in_flight = sum(self._in_flight_unshown(direction))
             if account.requests:
                 shown[direction, OTHER] = account
         return shown
 
-    def _update(self, group: Group, counts: tuple[int, int], source: Source) -> None:
-        known = self._known.setdefault(group, _Known())
-        has_traffic = counts != known.counts or counts[1] > 0
-        if has_traffic:
-            known.counts, known.changed_s = counts, self._clock()
-            known.is_shown = known.is_shown or self._admit(group, known.own)
-            now = source.golden(group)
-            if known.is_shown:
-                known.own.add(now, known.seen, self._take_one)
-                known.own.in_flight = now.in_flight
-            else:
-                self._shared[group[0]].add(now, known.seen, lambda: False)
-            known.seen = now
-        elif known.is_shown and 0 < self._idle_s <= self._clock() - known.changed_s:
+    def _update(self, known: _Known, group: Group, counts: tuple[int, int], source: Source) -> None:
+        if counts == known.counts and not counts[1]:
+            self._put_away_if_idle(known)
+            return
+        known.counts, known.changed_s = counts, self._clock()
+        account = self._account_of(known, group)
+        now = source.golden(group)
+        if account is None:
+            account = self._shared[group[0]]
+            account.add(now, known.seen, lambda: False)
+            account.in_flight += now.in_flight
+        else:
+            account.add(now, known.seen, self._take_one)
+            account.in_flight = now.in_flight
+        known.seen = now
+
+    def _account_of(self, known: _Known, group: Group) -> Account | None:
+        """Return the group's own account, if it has series or there is room for them."""
+        if known.is_shown:
+            return known.own
+        if self._left < _ACCOUNT_SERIES or group[1] == OTHER:
+            return None
+        account = known.own or Account()
+        if account.series > self._left:
+            return None
+        self._left -= account.series
+        known.own, known.is_shown = account, True
+        return account
+
+    def _put_away_if_idle(self, known: _Known) -> None:
+        if not known.is_shown or known.own is None or not self._idle_s:
+            return
+        if self._clock() - known.changed_s >= self._idle_s:
             known.is_shown = False
             self._left += known.own.series
-
-    def _admit(self, group: Group, account: Account) -> bool:
-        if group[1] == OTHER or account.series > self._left:
-            return False
-        self._left -= account.series
-        return True
 
     def _take_one(self) -> bool:
         has_room = self._left > 0
         self._left -= has_room
         return has_room
-
-    def _in_flight_unshown(self, direction: str) -> Iterable[int]:
-        for group, known in self._known.items():
-            if group[0] == direction and not known.is_shown:
-                yield known.counts[1]
 
 
 def _count(counts: dict[T, int], label: T, amount: int) -> None:

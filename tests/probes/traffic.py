@@ -2,7 +2,7 @@
 
 Run under ThreadSanitizer, with an extension built for it: connections open, relay, splice and close
 in two worker threads while Python publishes snapshots, takes records, lists and closes connections
-and, with --count, reads the counters.
+and, with --count, reads the counters. Requests of new services come all the while.
 """
 
 import importlib.util
@@ -65,7 +65,21 @@ def talk(sock: socket.socket, size: int) -> None:
     sender.join()
 
 
-def work(module: ModuleType, settings: dict[str, int], target: object, *, counts: bool) -> int:
+def ask(sock: socket.socket) -> None:
+    """Send a request, which comes back as it is and is no answer: 502."""
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert sock.recv(100).startswith(b"HTTP/1.1 502 ")
+
+
+def read_counters(engine: Any) -> None:  # noqa: ANN401 - a C class
+    engine.stats()
+    for group in engine.groups():
+        engine.golden(*group)
+
+
+def work(
+    module: ModuleType, settings: dict[str, int], target: tuple[str, int], *, counts: bool
+) -> int:
     """Return the number of records taken: the last ones may be lost with the engine."""
     engine = module.Engine(WORKERS, 64, records=8)
     engine.publish(module.Snapshot(1, settings, [target]))
@@ -75,7 +89,9 @@ def work(module: ModuleType, settings: dict[str, int], target: object, *, counts
     records = 0
     for number in range(CONNECTIONS):
         with socket.create_connection(addresses[number % WORKERS]) as sock:
-            engine.publish(module.Snapshot(number + 2, settings, [target]))
+            engine.services.append(f"service-{number}")
+            services = [(*target, len(engine.services) - 1, 0)]
+            engine.publish(module.Snapshot(number + 2, settings, [target], services))
             talk(sock, 10 if number % BULK_EVERY else 300_000)
             engine.request_connections(10)
             while (rows := engine.take_connections()) is None:
@@ -83,11 +99,13 @@ def work(module: ModuleType, settings: dict[str, int], target: object, *, counts
             if number % 7 == 0:
                 for row in rows:
                     engine.close_connection(row.id)
+        with socket.create_connection(addresses[number % WORKERS]) as sock:
+            ask(sock)
         engine.released_version()
         engine.worker_state(number % WORKERS)
         records += len(engine.read_records(100))
         if counts:
-            engine.stats()
+            read_counters(engine)
     engine.close_all(EVERY_DIRECTION, OPERATOR)
     engine.stop_accepting(EVERY_DIRECTION)
     engine.stop()
