@@ -11,7 +11,7 @@ from bench.peer import Peer
 from bench.proc import Cpu, Memory, busy_ns, cpu, memory
 from bench.running import Cores, Running, running, upstream
 from bench.scraper import Scrape, Scraper, scraping
-from bench.series import provoke
+from bench.series import SERVICES, provoke
 from bench.workloads import MIB, Workload
 
 SETTLED_NS: Final = 200_000  # CPU in one pause below which a proxy counts as at rest
@@ -70,7 +70,8 @@ def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sam
     with (
         upstream(bench.cores.load, workload.family) as (upstream_port, upstream_pid),
         running(
-            peer, upstream_port, bench.connections_allowed, bench.cores.proxy, workload.family
+            *(peer, upstream_port, bench.connections_allowed, bench.cores.proxy, workload.family),
+            services=SERVICES if workload.scraped else 0,
         ) as proxy,
     ):
         sample = Sample(workload.name, peer.name, timing.seed, proxy.answer_ms, proxy.ready_ms)
@@ -78,7 +79,7 @@ def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sam
             _settle(proxy.pid)
             sample = replace(sample, memory=memory(proxy.pid))
         if workload.scraped:
-            provoke(proxy.port)
+            provoke(proxy.port, proxy.service_ports)
         with generator(proxy.port, workload, timing, bench.cores.load) as warm:
             if proxy.pid is not None:
                 _settle(proxy.pid)

@@ -37,6 +37,7 @@ class Job:
     connections: int
     directory: Path
     family: str = TCP.name
+    service_ports: tuple[int, ...] = ()  # for services that nobody answers for: see series.py
 
     def render(self, template: str, **more: str) -> str:
         """Path of a configuration file made from bench/peers/FAMILY/TEMPLATE."""
@@ -67,6 +68,7 @@ class Peer:
     metrics_path: str | None = None  # there, too
     http_extras: str = ""  # what it does for each HTTP request besides passing it on
     variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
+    names_services: bool = False  # whether metrics tell destinations apart by configured names
     only: tuple[Workload, ...] = WORKLOADS
 
     def binary(self) -> str:
@@ -147,6 +149,10 @@ def _run_remora(binary: str, job: Job) -> list[str]:
     listen = f"127.0.0.1:{job.port}=127.0.0.1:{job.upstream_port}"
     words = [*_launch(binary), "proxy", "--no-interception", "--listen", listen, "--workers", "1"]
     words += ["--admin", f"127.0.0.1:{job.admin_port}", "--connections-max", str(job.connections)]
+    for number, port in enumerate(job.service_ports, 1):
+        # A name for each destination, and nobody there: port numbers that no system uses.
+        words += ["--listen", f"127.0.0.1:{port}=127.0.0.1:{number}"]
+        words += ["--service", f"service-{number}=127.0.0.1:{number}"]
     return [*words, "--control", f"{job.directory}/control.sock", "--control-listen", "off"]
 
 
@@ -186,6 +192,7 @@ REMORA: Final = Peer(
     ready_path="/ready",
     metrics_path="/metrics",
     http_extras="defaults: counters, histograms, x-request-id, traceparent",
+    names_services=True,
 )
 HAPROXY_BULK: Final = replace(
     HAPROXY,

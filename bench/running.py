@@ -57,13 +57,16 @@ class Running:
     pid: int | None = None
     answer_ms: float | None = None
     ready_ms: float | None = None  # first 200 of its readiness endpoint, if it has one
+    service_ports: tuple[int, ...] = ()  # where it listens for services, if it can
 
 
-def free_port() -> int:
-    """Find a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Find ports of 127.0.0.1 that nobody listens on, no two of them the same."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @contextlib.contextmanager
@@ -120,9 +123,17 @@ def upstream(core: int, family: Family = TCP) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def running(
-    peer: Peer, upstream_port: int, connections: int, core: int, family: Family = TCP
+    peer: Peer,
+    upstream_port: int,
+    connections: int,
+    core: int,
+    family: Family = TCP,
+    services: int = 0,
 ) -> Iterator[Running]:
-    """Run the peer in front of `upstream_port`, from its first answer to the block's end."""
+    """Run the peer in front of `upstream_port`, from its first answer to the block's end.
+
+    `services`: how many named destinations it has besides, if it can name any.
+    """
     if peer.command is None:
         yield Running(upstream_port)
         return
@@ -132,7 +143,11 @@ def running(
     ):
         directory = Path(name)
         directory.chmod(0o755)
-        job = Job(free_port(), upstream_port, free_port(), connections, directory, family.name)
+        port, admin_port, *service_ports = free_ports(2 + services)
+        job = Job(
+            *(port, upstream_port, admin_port, connections, directory, family.name),
+            service_ports=tuple(service_ports),
+        )
         command = peer.command(peer.binary(), job)
         log = stack.enter_context((directory / "log").open("w+"))
         with pinned(core):
@@ -170,7 +185,8 @@ def _await_ready(peer: Peer, job: Job, process: subprocess.Popen[str], began: fl
             if _answers(job.admin_port, request.encode(), 12).endswith(b" 200"):
                 ready_ms = (time.monotonic() - began) * 1000
         time.sleep(POLL_SECONDS)
-    return Running(job.port, job.admin_port, process.pid, answer_ms, ready_ms)
+    ports = job.service_ports if peer.names_services else ()
+    return Running(job.port, job.admin_port, process.pid, answer_ms, ready_ms, ports)
 
 
 def _answers(port: int, request: bytes, wanted: int) -> bytes:

@@ -6,6 +6,7 @@ from typing import Final
 from bench.calls import Calls
 from bench.limits import REASONS
 from bench.peer import Peer
+from bench.series import SERVICES
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
 from bench.verdicts import MB, Verdict
@@ -126,7 +127,10 @@ def _scrapes(results: Results, workload: Workload) -> Table:
         ]
         rows.append([peer, *cells, _median(moved), _spread(moved)])
     headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
-    notes = ["every peer had answered with every status before, and had been left by downstreams"]
+    notes = [
+        "every peer had answered with every status before, and had been left by downstreams",
+        f"remora knew {SERVICES} services, and each had been called",
+    ]
     return Table("Scrapes", [*headers, "ratio", "spread"], rows, notes)
 
 

@@ -54,8 +54,8 @@ cdef inline uint64_t h1_progress(const conn_t* c) noexcept nogil:
             + c.flows[1].read_bytes + c.flows[1].written_bytes)
 
 
-# A downstream that closes while it waits for its answer has given up: so has most software that sends
-# a FIN, and nginx, Envoy and Linkerd read it so. Work that nobody waits for is cancelled.
+# A downstream that closes while it waits for its answer has given up: that is what a FIN means of
+# most software, and nginx, Envoy and Linkerd read it so. Work that nobody waits for is cancelled.
 cdef inline bint h1_is_abandoned(const conn_t* c) noexcept nogil:
     return c.exchange != NULL and c.down.is_hungup and not c.must_end
 

@@ -1,6 +1,5 @@
 """Connections to upstreams: kept, used again, bounded, and dropped as soon as they are doubtful."""
 
-
 import pytest
 
 from tests.support.http import END, Message, Stream, Talk, refusal, request, response, talk_once
