@@ -109,7 +109,7 @@ def test_a_closed_connection_is_one_line_of_json(start: Start, upstream: socket.
 def test_it_may_be_text_instead(start: Start, upstream: socket.socket) -> None:
     proxy = start(subprocess.PIPE, "--access-log", "text")
     proxy.talk(upstream)
-    assert " direction=explicit protocol=opaque " in next_line(proxy)
+    assert " direction=explicit service=unknown protocol=opaque " in next_line(proxy)
 
 
 def test_lines_of_connections_that_were_open_at_the_end_are_written_too(
