@@ -362,7 +362,6 @@ cdef class Engine:
         return lowest
 
     def listen(self, worker, fd, kind, target, listener):
-        cdef command_t command
         if not 0 <= kind < DIRECTION_COUNT:
             raise ValueError(f"no direction {kind}")
         if not self.snapshots:
@@ -371,7 +370,7 @@ cdef class Engine:
             raise ValueError(f"the snapshot has no target {target}")
         if 0 <= worker < self.worker_count and self.listen_counts[worker] >= LISTENERS_MAX:
             raise ValueError(f"{LISTENERS_MAX} listeners are the most for a worker")
-        command = command_t(
+        cdef command_t command = command_t(
             op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=0, pointer=NULL)
         self._command(worker, &command)
         self.listen_counts[worker] += 1
@@ -453,13 +452,11 @@ cdef class Engine:
         return self._take(True, limit)
 
     def request_connections(self, limit):
-        cdef command_t command
+        cdef command_t command = command_t(op=COMMAND_DUMP, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
         cdef int i
         for i in range(self.worker_count):
             if self.dumps[i] != NULL:
                 raise RuntimeError("the last request was not taken yet")
-        memset(&command, 0, sizeof(command_t))
-        command.op = COMMAND_DUMP
         i = 0
         try:
             for i in range(self.worker_count):

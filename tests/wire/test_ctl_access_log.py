@@ -40,7 +40,7 @@ def test_a_closed_connection_is_one_line_of_json(start: Start, upstream: socket.
 def test_it_may_be_text_instead(start: Start, upstream: socket.socket) -> None:
     proxy = start("--access-log", "text")
     talk(proxy, upstream)
-    assert " direction=explicit protocol=opaque " in proxy.line()
+    assert " direction=explicit service=unknown protocol=opaque " in proxy.line()
 
 
 def test_lines_of_connections_that_were_open_at_the_end_are_written_too(
