@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +40,9 @@ class Logging:
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None
-        return self.path.exists() and bool(self.status()["ready"])
+        with suppress(FileNotFoundError, ConnectionRefusedError):  # bound, and not listening yet
+            return bool(self.status()["ready"])
+        return False
 
     def ask(self, target: str) -> dict[str, Any]:
         return control.ask(self.path, target)
