@@ -108,7 +108,7 @@ fuzz: build ## damaged input for a minute each, sanitized (make fuzz ARGS='--sec
 # --- the demo and the benchmark ----------------------------------------------------------------
 
 .PHONY: demo bench
-demo: setup ## two pods and two sidecars: watch real connections being redirected, relayed, drained
+demo: setup ## two pods and two sidecars: watch real requests being redirected, told by both, drained
 	$(PY) -m deploy.demo $(ARGS)
 
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios

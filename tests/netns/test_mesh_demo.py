@@ -1,6 +1,7 @@
 """`make demo`: what it claims it has checked itself; here, that it ends well and cleans up."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,8 @@ def expect_success(process: subprocess.Popen[str], directory: Path) -> str:
         pytest.skip(told.strip())
     assert code == 0
     assert "All of this was so" in told
+    for name in ("shop", "stock"):
+        assert re.search(rf"{name} +GET /hello +200 +40 B ", told)
     assert max(map(len, told.splitlines())) <= COLUMNS_MAX
     assert not list(directory.iterdir())
     return told
