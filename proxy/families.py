@@ -1,48 +1,126 @@
-"""Families of metrics from rows of labels and values."""
+"""Families of metrics: rows of labels and values, as Prometheus' library sees them and as text.
 
-from collections.abc import Iterable, Sequence
+A sidecar is scraped on the core that moves bytes, so a scrape must be short. prometheus_client
+makes an object and a dictionary of each sample and checks every name of it: 20 us a series. Ours
+keep their rows; samples are made only for who asks for them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, TypeAlias
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
 
 from proxy import engine
 
-Row: TypeAlias = tuple[tuple[str, ...], float]  # values of the labels, value
+Labels: TypeAlias = tuple[str, ...]
+Row: TypeAlias = tuple[Labels, float]  # values of the labels, value
+HistogramRow: TypeAlias = tuple[Labels, Sequence[int], int]  # counts of buckets, sum in us
 
 _BOUNDS: Final = [*(repr(bound / 1e6) for bound in engine.BUCKETS_US), "+Inf"]
+# Written as the last label of a bucket, with the end of the set.
+_BOUND_LABELS: Final = [f'le="{bound}"}} ' for bound in _BOUNDS]
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
-def counter(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Metric:
+class Family(Metric):
+    """A family whose samples are made on demand; `lines` writes it without them."""
+
+    suffix = ""  # of a sample's name
+
+    def __init__(self, kind: str, name: str, text: str, labels: Sequence[str]) -> None:
+        super().__init__(name, text, kind)
+        self.labels = tuple(labels)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What prometheus_client and its tests expect of a metric."""
+        return list(self._samples())
+
+    @samples.setter
+    def samples(self, _made: list[Sample]) -> None:
+        """Metric's constructor sets an empty list."""
+
+    def lines(self, texts: dict[Labels, str]) -> Iterator[str]:
+        """Yield lines of text. `texts` keeps what was written of labels, from scrape to scrape."""
+        raise NotImplementedError
+
+    def _samples(self) -> Iterator[Sample]:
+        raise NotImplementedError
+
+    def _label_text(self, values: Labels) -> str:
+        """Return the labels without the closing brace, ready for one more."""
+        pairs = zip(self.labels, values, strict=True)
+        return "{" + "".join(f'{name}="{text.translate(_ESCAPES)}",' for name, text in pairs)
+
+
+class _Plain(Family):
+    """A counter or a gauge: one sample a row."""
+
+    def __init__(
+        self, kind: str, name: str, text: str, labels: Sequence[str], rows: Iterable[Row]
+    ) -> None:
+        super().__init__(kind, name, text, labels)
+        self.rows = list(rows)
+        self.suffix = "_total" if kind == "counter" else ""
+
+    def lines(self, texts: dict[Labels, str]) -> Iterator[str]:
+        name = self.name + self.suffix
+        for values, value in self.rows:
+            text = texts.get(values)
+            if text is None:
+                text = texts[values] = self._label_text(values)
+            yield f"{name}{text[:-1]}}} {value}\n" if values else f"{name} {value}\n"
+
+    def _samples(self) -> Iterator[Sample]:
+        name = self.name + self.suffix
+        for values, value in self.rows:
+            yield Sample(name, dict(zip(self.labels, values, strict=True)), value)
+
+
+class _Histogram(Family):
+    """A histogram in seconds: a sample for each bucket, the count, the sum."""
+
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], rows: Iterable[HistogramRow]
+    ) -> None:
+        super().__init__("histogram", name, text, labels)
+        self.rows = list(rows)
+
+    def lines(self, texts: dict[Labels, str]) -> Iterator[str]:
+        name = self.name
+        for values, counts, sum_us in self.rows:
+            text = texts.get(values)
+            if text is None:
+                text = texts[values] = self._label_text(values)
+            begin = f"{name}_bucket{text}"
+            total = 0
+            for bound, count in zip(_BOUND_LABELS, counts, strict=True):
+                total += count
+                yield f"{begin}{bound}{total}\n"
+            end = f"{text[:-1]}}}" if values else ""
+            yield f"{name}_count{end} {total}\n{name}_sum{end} {sum_us / 1e6}\n"
+
+    def _samples(self) -> Iterator[Sample]:
+        for values, counts, sum_us in self.rows:
+            labels = dict(zip(self.labels, values, strict=True))
+            for bound, total in zip(_BOUNDS, accumulate(counts), strict=True):
+                yield Sample(f"{self.name}_bucket", {**labels, "le": bound}, total)
+            yield Sample(f"{self.name}_count", labels, sum(counts))
+            yield Sample(f"{self.name}_sum", labels, sum_us / 1e6)
+
+
+def counter(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Family:
     """Return a counter; its samples are called `name`_total."""
-    family = CounterMetricFamily(name, text, labels=labels)
-    for label_values, value in rows:
-        family.add_metric(label_values, value)
-    return family
+    return _Plain("counter", name, text, labels, rows)
 
 
-def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Metric:
+def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Family:
     """Return a gauge."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for label_values, value in rows:
-        family.add_metric(label_values, value)
-    return family
+    return _Plain("gauge", name, text, labels, rows)
 
 
-def histogram(
-    name: str,
-    text: str,
-    labels: Sequence[str],
-    rows: Iterable[tuple[tuple[str, ...], Sequence[int], int]],
-) -> Metric:
+def histogram(name: str, text: str, labels: Sequence[str], rows: Iterable[HistogramRow]) -> Family:
     """Return a histogram in seconds, of (labels, counts of each bucket, sum in microseconds)."""
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for label_values, counts, sum_us in rows:
-        buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
-        family.add_metric(label_values, buckets, sum_us / 1e6)
-    return family
+    return _Histogram(name, text, labels, rows)

@@ -14,11 +14,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from proxy import __version__, engine
 from proxy.engine import Stats
+from proxy.exposition import Writer, content_type_for
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
@@ -42,12 +42,13 @@ class Exposition:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self._collector)
         ProcessCollector(registry=self._registry)
+        self._writer = Writer()
 
     def text(self, accept: str, loop_lag_s: float) -> tuple[bytes, str]:
         """Return (body, content type) for an Accept header: Prometheus text or OpenMetrics."""
         self._collector.loop_lag_s = loop_lag_s
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        content_type = content_type_for(accept)
+        return self._writer.write(self._registry.collect(), content_type), content_type
 
 
 class _Collector(Collector):

@@ -84,7 +84,7 @@ def test_an_http_report_tells_what_each_peer_does_besides_passing_requests_on(
     assert "| remora | defaults: counters, histograms" in report
     (scrapes,) = (s for s in report.split("\n## ") if s.startswith("Scrapes"))
     (row,) = (line for line in scrapes.splitlines() if line.startswith("| remora"))
-    assert int(row.split("|")[2].replace(",", "")) > 1000
+    assert int(row.split("|")[2].replace(",", "")) > 2000
 
 
 def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:
