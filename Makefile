@@ -95,7 +95,7 @@ $(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
 
 # PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
 .PHONY: asan
-asan: setup $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
+asan: setup packages-test $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
