@@ -75,7 +75,9 @@ def test_a_request_is_in_flight_until_its_answer_is_whole(route: Route) -> None:
     ask(pair, GET)
     assert route.proxy.metrics()("remora_http_in_flight_requests", **BASE) == 1
     pair.upstream.sendall(OK)
-    assert ended(route)("remora_http_in_flight_requests") == 0
+    ended(route)
+    # The next scrape: one that comes just then may have read this gauge before the counter.
+    assert route.proxy.metrics()("remora_http_in_flight_requests") == 0
 
 
 def test_both_histograms_see_a_request_once(route: Route) -> None:
