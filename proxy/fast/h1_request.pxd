@@ -26,7 +26,7 @@ from proxy.fast.http1 cimport (
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES, SPLICE_BYTES_MIN
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
 from proxy.fast.reasons cimport (
-    BODY_LENGTH, BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
+    BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
     REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
@@ -146,7 +146,6 @@ cdef inline int64_t h1_forward_request(
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef uint32_t at, body_bytes
-    body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
     if head.method == METHOD_CONNECT:
         x.request_body.state = BODY_COMPLETE
     body_bytes = body_feed(
@@ -220,8 +219,9 @@ cdef inline int64_t h1_on_request_head(
         return -1
     if x.request_state == REQUEST_WAITS:
         return 0
-    if head.body == BODY_LENGTH and head.content_length > w.snapshot.body_bytes_max:
-        h1_reply(w, c, 413, FLAG_DPE, b"body_too_large")
+    body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
+    if x.request_body.state >= BODY_BROKEN:     # told by its length, before anybody is dialled
+        h1_refuse_body(w, c)
         return -1
     status = h1_acquire(w, c)
     if status == FP_OK:
