@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from proxy.families import Family, Labels
+from proxy.families import ESCAPES, Family, Labels
 
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -17,7 +17,6 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 # Types that the older format lacks, and what they are called there.
 _PLAIN_TYPES: Final = {"info": ("_info", "gauge"), "counter": ("_total", "counter")}
 _TEXT_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
-_VALUE_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def content_type_for(accept: str) -> str:
@@ -45,7 +44,7 @@ class Writer:
             suffix, kind = ("", family.type)
             if not is_open:
                 suffix, kind = _PLAIN_TYPES.get(family.type, ("", family.type))
-            text = family.documentation.translate(_VALUE_ESCAPES if is_open else _TEXT_ESCAPES)
+            text = family.documentation.translate(ESCAPES if is_open else _TEXT_ESCAPES)
             parts.append(
                 f"# HELP {family.name}{suffix} {text}\n# TYPE {family.name}{suffix} {kind}\n"
             )
@@ -61,6 +60,6 @@ class Writer:
 def _lines_of(family: Metric) -> Iterator[str]:
     """Write a family of somebody else's making: the process's, and infos."""
     for sample in family.samples:
-        pairs = [f'{k}="{v.translate(_VALUE_ESCAPES)}"' for k, v in sample.labels.items()]
+        pairs = [f'{k}="{v.translate(ESCAPES)}"' for k, v in sample.labels.items()]
         labels = f"{{{','.join(pairs)}}}" if pairs else ""
         yield f"{sample.name}{labels} {sample.value}\n"

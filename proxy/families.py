@@ -21,13 +21,11 @@ HistogramRow: TypeAlias = tuple[Labels, Sequence[int], int]  # counts of buckets
 _BOUNDS: Final = [*(repr(bound / 1e6) for bound in engine.BUCKETS_US), "+Inf"]
 # Written as the last label of a bucket, with the end of the set.
 _BOUND_LABELS: Final = [f'le="{bound}"}} ' for bound in _BOUNDS]
-_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 class Family(Metric):
     """A family whose samples are made on demand; `lines` writes it without them."""
-
-    suffix = ""  # of a sample's name
 
     def __init__(self, kind: str, name: str, text: str, labels: Sequence[str]) -> None:
         super().__init__(name, text, kind)
@@ -49,10 +47,14 @@ class Family(Metric):
     def _samples(self) -> Iterator[Sample]:
         raise NotImplementedError
 
-    def _label_text(self, values: Labels) -> str:
+    def _label_text(self, texts: dict[Labels, str], values: Labels) -> str:
         """Return the labels without the closing brace, ready for one more."""
-        pairs = zip(self.labels, values, strict=True)
-        return "{" + "".join(f'{name}="{text.translate(_ESCAPES)}",' for name, text in pairs)
+        text = texts.get(values)
+        if text is None:
+            pairs = zip(self.labels, values, strict=True)
+            text = "{" + "".join(f'{name}="{word.translate(ESCAPES)}",' for name, word in pairs)
+            texts[values] = text
+        return text
 
 
 class _Plain(Family):
@@ -63,18 +65,16 @@ class _Plain(Family):
     ) -> None:
         super().__init__(kind, name, text, labels)
         self.rows = list(rows)
-        self.suffix = "_total" if kind == "counter" else ""
+        self._sample_name = f"{name}_total" if kind == "counter" else name
 
     def lines(self, texts: dict[Labels, str]) -> Iterator[str]:
-        name = self.name + self.suffix
+        name = self._sample_name
         for values, value in self.rows:
-            text = texts.get(values)
-            if text is None:
-                text = texts[values] = self._label_text(values)
+            text = self._label_text(texts, values)
             yield f"{name}{text[:-1]}}} {value}\n" if values else f"{name} {value}\n"
 
     def _samples(self) -> Iterator[Sample]:
-        name = self.name + self.suffix
+        name = self._sample_name
         for values, value in self.rows:
             yield Sample(name, dict(zip(self.labels, values, strict=True)), value)
 
@@ -91,9 +91,7 @@ class _Histogram(Family):
     def lines(self, texts: dict[Labels, str]) -> Iterator[str]:
         name = self.name
         for values, counts, sum_us in self.rows:
-            text = texts.get(values)
-            if text is None:
-                text = texts[values] = self._label_text(values)
+            text = self._label_text(texts, values)
             begin = f"{name}_bucket{text}"
             total = 0
             for bound, count in zip(_BOUND_LABELS, counts, strict=True):
