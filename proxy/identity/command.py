@@ -80,11 +80,11 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"remora identity: {fault}\n")
         return EXIT_USAGE
     try:
-        print_line = COMMANDS[name](Path(folder), reader)
+        said = COMMANDS[name](Path(folder), reader)
     except (AuthorityError, MaterialError, spiffe.SpiffeError, OSError) as fault:
         sys.stderr.write(f"remora identity {name}: {fault}\n")
         return EXIT_REFUSED
-    sys.stdout.write(f"{print_line}\n")
+    sys.stdout.write(f"{said}\n")
     return EXIT_OK
 
 

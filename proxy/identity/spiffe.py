@@ -65,15 +65,11 @@ def parse(text: str) -> SpiffeId:
     if text[: len(_SCHEME)].lower() != _SCHEME:
         raise SpiffeError("does not begin with spiffe://")
     authority, slash, rest = text[len(_SCHEME) :].partition("/")
-    return SpiffeId(_trust_domain(authority), _path(rest) if slash else "")
+    return SpiffeId(parse_trust_domain(authority), _path(rest) if slash else "")
 
 
 def parse_trust_domain(text: str) -> str:
     """Read the name of a trust domain; raises SpiffeError."""
-    return _trust_domain(text)
-
-
-def _trust_domain(text: str) -> str:
     # Only ASCII letters may be folded: str.lower() maps others (the Kelvin sign) onto them.
     name = text.lower() if text.isascii() else text
     if not _TRUST_DOMAIN.fullmatch(name):
