@@ -11,12 +11,13 @@ cimport cython
 
 from collections import namedtuple
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_from_text, addr_to_text
+from proxy._snapshot cimport snapshot_set_services, snapshot_set_targets
+from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_to_text
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
 )
@@ -24,25 +25,22 @@ from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.golden cimport (
     GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
 )
-from proxy.fast.limits cimport (
-    COMMANDS_MAX, LISTENERS_MAX, SERVICE_ADDRESSES_MAX, TARGETS_MAX, WORKERS_MAX,
-)
-from proxy.fast.lookup cimport lookup_add, lookup_mark_opaque, lookup_place_count
+from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.lookup cimport lookup_mark_opaque
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
     pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SERVICE_COUNT, SPEAKER_COUNT,
+    REASON_COUNT, SPEAKER_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, ending_t, golden_t,
-    record_t, request_log_t, request_record_t, ring_t, service_address_t, snapshot_t, stats_t,
-    worker_t,
+    record_t, request_log_t, request_record_t, ring_t, snapshot_t, stats_t, worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -94,19 +92,6 @@ Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 cdef tuple address_to_python(const addr_t* address):
     cdef char text[ADDR_TEXT_BYTES]
     return (addr_to_text(address, text).decode("ascii"), address.port)
-
-
-cdef int address_from_python(object host, object port, addr_t* target) except -1:
-    """Fill `target`. Raises ValueError for anything that is not an address and a port."""
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise ValueError(f"not a port: {port!r}")
-    ip, _, scope = host.partition("%")
-    if "\0" in ip or not addr_from_text(target, ip.encode()) or not (scope or "0").isdecimal() or (
-            int(scope or 0) >> 32):
-        raise ValueError(f"not an IP address: {host!r}")
-    target.scope = int(scope or 0)
-    target.port = port
-    return 0
 
 
 cdef object record_to_python(const record_t* record, list services):
@@ -198,44 +183,10 @@ cdef class Snapshot:
         self.c.pool_idle_ms = settings["pool_idle_ms"]
         self.c.pool_connections_max = settings["pool_connections_max"]
         self.c.body_bytes_max = settings["body_bytes_max"]
-        self._set_targets(targets)
-        self._set_services(list(services))
+        snapshot_set_targets(&self.c, targets)
+        snapshot_set_services(&self.c, list(services))
         for port in opaque_ports:
             lookup_mark_opaque(&self.c, port)
-
-    cdef int _set_targets(self, list targets) except -1:
-        cdef uint32_t i
-        if self.c.targets != NULL:
-            raise ValueError("a snapshot is built once")
-        self.c.targets = <addr_t*>PyMem_RawCalloc(len(targets) + 1, sizeof(addr_t))
-        if self.c.targets == NULL:
-            raise MemoryError
-        for i, (host, port) in enumerate(targets):
-            address_from_python(host, port, &self.c.targets[i])
-        self.c.target_count = len(targets)
-        return 0
-
-    cdef int _set_services(self, list services) except -1:
-        cdef uint32_t i, places
-        cdef service_address_t* entry
-        if len(services) > SERVICE_ADDRESSES_MAX:
-            raise ValueError(f"{len(services)} addresses; {SERVICE_ADDRESSES_MAX} are the most")
-        places = lookup_place_count(len(services))
-        self.c.services = <service_address_t*>PyMem_RawCalloc(
-            len(services) + 1, sizeof(service_address_t))
-        self.c.service_index = <uint32_t*>PyMem_RawCalloc(places, sizeof(uint32_t))
-        self.c.service_mask = places - 1
-        if self.c.services == NULL or self.c.service_index == NULL:
-            raise MemoryError
-        for i in range(len(services)):
-            entry = &self.c.services[i]
-            host, port, entry.service, entry.handling = services[i]
-            if entry.service < SERVICE_COUNT or entry.handling >= HANDLING_COUNT:
-                raise ValueError(f"no configured service and handling: {services[i]}")
-            address_from_python(host, port, &entry.address)
-            if not lookup_add(&self.c, i):
-                raise ValueError(f"an address that was given before: {host}, port {port}")
-        return 0
 
     @property
     def version(self):

@@ -69,7 +69,7 @@ def test_every_header_only_module_is_a_dependency_of_the_extension() -> None:
     """Setuptools rebuilds by this list, and puts it into the source distribution."""
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     (extension,) = tools["setuptools"]["ext-modules"]
-    assert extension["depends"] == sorted(map(name_of, EXTENSION.parent.glob("fast/*.pxd")))
+    assert extension["depends"] == sorted(map(name_of, EXTENSION.parent.rglob("*.pxd")))
 
 
 def test_no_work_is_left_for_later() -> None:
