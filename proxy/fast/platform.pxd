@@ -23,7 +23,9 @@ cdef extern from *:
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/random.h>
+    #include <sys/resource.h>
     #include <sys/socket.h>
+    #include <sys/syscall.h>
     #include <time.h>
     #include <unistd.h>
     #ifndef SO_ORIGINAL_DST
@@ -44,7 +46,21 @@ cdef extern from *:
         memset(p, 0, n);
         return p;
     }
+    /* sched_setattr(2), struct sched_attr of its first version: ask for a slice of this thread,
+       keeping its policy and nice value. Kernels before 6.12 take it and do nothing. */
+    static inline void remora_ask_slice(unsigned long long slice_ns) {
+        struct {
+            unsigned int size, policy;
+            unsigned long long flags;
+            int nice;
+            unsigned int priority;
+            unsigned long long runtime_ns, deadline_ns, period_ns;
+        } attr = {sizeof attr, 0, 0, 0, 0, slice_ns, 0, 0};
+        attr.nice = getpriority(PRIO_PROCESS, 0);
+        (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+    }
     """
+    void ask_slice "remora_ask_slice"(uint64_t slice_ns) nogil
     void* aligned_zeroed "remora_aligned_zeroed"(size_t n) nogil
     int EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, ENETUNREACH
     int EHOSTUNREACH, EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPROTO, EINVAL, ENOTCONN

@@ -29,14 +29,16 @@ from proxy.fast.h1_end cimport h1_pump_linger
 from proxy.fast.h1_response cimport h1_is_silent
 from proxy.fast.h1_upstream cimport h1_dial_failed
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
-from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX
+from proxy.fast.limits cimport (
+    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX, WORKER_SLICE_NS,
+)
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
 )
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI,
-    EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, SOL_SOCKET, SO_ERROR, clock_us, close,
+    EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, SOL_SOCKET, SO_ERROR, ask_slice, clock_us, close,
     epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getrandom, getsockname,
     getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
 )
@@ -539,6 +541,7 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
 # The thread: ticks until must_stop is set. It never takes the GIL.
 cdef inline void* worker_main(void* argument) noexcept nogil:
     cdef worker_t* w = <worker_t*>argument
+    ask_slice(WORKER_SLICE_NS)
     while not w.is_stopping:
         worker_tick(w, -1)
     return NULL
