@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
-EXTENSION := $(wildcard proxy/_fastpath.pyx proxy/fast/*.pxd)
+EXTENSION := $(wildcard proxy/*.pyx proxy/*.pxd proxy/fast/*.pxd)
 
 # Daemons and network tools live in sbin, which a user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/sbin

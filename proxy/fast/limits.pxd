@@ -37,9 +37,9 @@ cdef enum:
     # short against the connect timeout of whoever waits in the backlog.
     ACCEPT_PAUSE_MS = 50
 
-    # The time that a worker asks the scheduler for at once: the shortest there is. Where it shares a
-    # core with the main thread it then comes first when it wakes, instead of waiting until Python has
-    # used up its own slice of about 3 ms.
+    # The time that a worker asks the scheduler for at once: the shortest there is. Where it shares
+    # a core with the main thread it then comes first when it wakes, instead of waiting until Python
+    # has used up its own slice of about 3 ms.
     WORKER_SLICE_NS = 100000
 
     LISTENERS_MAX = 64
