@@ -3,8 +3,8 @@
 Only `proxy.engine` may import this module: everything else speaks to the typed façade.
 """
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 # Names of the dimensions of the counters, in index order. One place: the enums of proxy/fast.
 DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
@@ -16,6 +16,8 @@ PHASES: Final[tuple[str, ...]]  # "connecting", "relaying", "half_open"
 METHODS: Final[tuple[str, ...]]  # classes of request methods; index 0 is "OTHER", for the rest
 FLAGS: Final[tuple[str, ...]]  # Envoy's response flags; index 0 is "-": the upstream's own answer
 HANDLINGS: Final[tuple[str, ...]]  # "detect", "relay" (labelled, never parsed), "opaque"
+TLS_FAILURES: Final[tuple[str, ...]]  # why handshakes fail; index 0 is "none"
+TLS_MODES: Final[tuple[str, ...]]  # "disable", "permissive", "strict"
 BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
 ABI: Final[str]  # "release" or "debug" (debug asserts, and poisons freed memory)
 
@@ -43,6 +45,7 @@ class Connection(NamedTuple):
     connect_us: int  # accept to upstream connected; -1 while or when never connected
     duration_us: int
     spliced: bool  # bytes went by splice(2) at some time
+    mesh: bool  # one side speaks mesh TLS, or is to
 
 class Request(NamedTuple):
     """One finished request as a worker saw it.
@@ -74,6 +77,25 @@ class Request(NamedTuple):
     first_byte_after_us: int  # of the upstream's final response; 0 if there was none
     duration_us: int
 
+class Tls(Protocol):
+    """Contexts of an identity, alive as long as somebody holds this object."""
+
+    def words(self) -> tuple[int, int, bytes, int, int]:
+        """Return what workers need: see below.
+
+        Addresses of the SSL_CTX for accepted and for dialled connections, our SPIFFE ID, the
+        generation of the trust bundle, the Unix time from which the identity is over.
+        """
+
+def load_openssl(functions: Mapping[str, int]) -> list[str]:
+    """Take over the addresses of OpenSSL's functions, by name; returns the names that lack."""
+
+def openssl_functions() -> list[str]:
+    """Return the names of the functions that the workers call."""
+
+def alpn_callback() -> int:
+    """Return the address of the workers' choice of a protocol (SSL_CTX_alpn_select_cb_func)."""
+
 class Snapshot:
     """Immutable configuration that workers read: built once, published, freed after release."""
 
@@ -85,10 +107,18 @@ class Snapshot:
         targets: list[tuple[str, int]],
         services: Iterable[tuple[str, int, int, int]] = (),
         opaque_ports: Iterable[int] = (),
+        *,
+        tls: Tls | None = None,
+        mesh: Iterable[tuple[str, int, bytes]] = (),
+        tls_mode: int = 0,
+        tls_ports: dict[int, int] | None = None,
+        target_modes: Iterable[int] = (),
     ) -> None:
         """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
 
         `services`: address, port, service's index in `Engine.services`, index in HANDLINGS.
+        `mesh`: address, port (0: every one), SPIFFE ID expected there. Modes are indexes in
+        TLS_MODES: of inbound traffic, of some of its ports, of who comes to explicit listener i.
         Raises ValueError naming the offending setting, target or address.
         """
 
@@ -132,6 +162,24 @@ class Engine:
 
         Call it after `read_records`: that one clears the eventfd.
         """
+    def read_questions(self, limit: int) -> list[tuple[int, int, bytes, bytes]]:
+        """Take up to `limit` certificates met for the first time.
+
+        Each is worker, bundle generation, SHA-256, DER; `answer` is due for each of them.
+        """
+    def answer(
+        self,
+        worker: int,
+        generation: int,
+        digest: bytes,
+        spiffe_id: str,
+        places: tuple[int, int, int, int, int],
+        failure: int,
+    ) -> None:
+        """Say who is behind a certificate, or why it counts for nothing (index in TLS_FAILURES).
+
+        `places`: length of the trust domain; offset and length of namespace and service account.
+        """
     def request_connections(self, limit: int) -> None:
         """Ask every worker for its live connections; the answer comes with `take_connections`."""
     def take_connections(self) -> list[Connection] | None:
@@ -149,10 +197,10 @@ class Engine:
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
         """
-    def groups(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """(direction, service) → requests begun and in flight, summed over workers."""
+    def groups(self) -> dict[tuple[str, str, bool], tuple[int, int]]:
+        """(direction, service, over mesh TLS) → requests begun and in flight, of all workers."""
     def golden(
-        self, direction: str, service: str
+        self, direction: str, service: str, mesh: bool
     ) -> tuple[
         list[int],
         int,

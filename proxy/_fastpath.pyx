@@ -12,11 +12,14 @@ cimport cython
 from collections import namedtuple
 
 from cpython.mem cimport PyMem_RawFree
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from proxy._snapshot cimport snapshot_set_services, snapshot_set_targets
+from proxy._snapshot cimport (
+    snapshot_set_mesh, snapshot_set_modes, snapshot_set_services, snapshot_set_targets,
+    snapshot_set_tls,
+)
 from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_to_text
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
@@ -27,20 +30,25 @@ from proxy.fast.golden cimport (
 )
 from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
 from proxy.fast.lookup cimport lookup_mark_opaque
+from proxy.fast.openssl cimport SHA256_BYTES, openssl_set
+from proxy.fast.openssl cimport (
+    OPENSSL_COUNT, SHA256_BYTES, alpn_select, openssl, openssl_names, openssl_set,
+)
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
     pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
-    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, ending_t, golden_t,
-    record_t, request_log_t, request_record_t, ring_t, snapshot_t, stats_t, worker_t,
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
+    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, TLS_DISABLE, addr_t, command_t,
+    dump_t, ending_t, golden_t, peer_answer_t, peer_question_t, record_t, request_log_t,
+    request_record_t, ring_t, snapshot_t, stats_t, worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -54,8 +62,14 @@ REASONS = (
     "connect_refused", "connect_timeout", "connect_unreachable", "connect_failed",
     "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
     "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
-    "flush_timeout",
+    "flush_timeout", "tls_failed", "tls_timeout", "tls_broken", "plaintext_refused", "no_identity",
 )
+TLS_FAILURES = (
+    "none", "no_certificate", "untrusted", "expired", "not_yet_valid", "usage", "identity",
+    "trust_domain", "unexpected", "version", "refused", "protocol", "closed", "timeout",
+    "resources",
+)
+TLS_MODES = ("disable", "permissive", "strict")
 METHODS = (
     "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
 )
@@ -68,15 +82,16 @@ HANDLINGS = ("detect", "relay", "opaque")
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
 ABI = "debug" if FP_IS_DEBUG else "release"
 
-if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS))] != [
+if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
+               TLS_FAILURES))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-        FLAG_COUNT, HANDLING_COUNT]:
+        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (
     "id", "worker", "direction", "service", "phase", "protocol", "speaker", "reason", "downstream",
     "original_dst", "upstream", "sni", "received_bytes", "sent_bytes", "opened_unix_us",
-    "connect_us", "duration_us", "spliced",
+    "connect_us", "duration_us", "spliced", "mesh",
 ))
 Connection.__doc__ = "One connection as a worker saw it: see _fastpath.pyi."
 
@@ -102,8 +117,43 @@ cdef object record_to_python(const record_t* record, list services):
         address_to_python(&record.original_dst), address_to_python(&record.upstream),
         (<const char*>record.sni)[:record.sni_length].decode("ascii", "replace"),
         record.received_bytes, record.sent_bytes, record.opened_unix_us, record.connect_us,
-        record.duration_us, bool(record.is_spliced),
+        record.duration_us, bool(record.is_spliced), bool(record.is_mesh),
     )
+
+
+def load_openssl(functions):
+    """Take over the addresses of OpenSSL's functions, by name; returns the names that lack."""
+    cdef int i
+    missing = []
+    for i in range(OPENSSL_COUNT):
+        name = openssl_names[i].decode("ascii")
+        if name in functions:
+            openssl_set(i, <void*><uintptr_t>functions[name])
+        else:
+            missing.append(name)
+    return missing
+
+
+def openssl_functions():
+    return [openssl_names[i].decode("ascii") for i in range(OPENSSL_COUNT)]
+
+
+def alpn_callback():
+    return <uintptr_t>alpn_select
+
+
+cdef bytes certificate_to_python(void* certificate):
+    cdef void* memory = openssl.BIO_new(openssl.BIO_s_mem())
+    cdef char* data = NULL
+    cdef long length
+    if memory == NULL:
+        raise MemoryError
+    try:
+        openssl.i2d_X509_bio(memory, certificate)
+        length = openssl.BIO_get_mem_data(memory, &data)
+        return data[:length]
+    finally:
+        openssl.BIO_free(memory)
 
 
 cdef str text_to_python(const char* text, uint32_t length):
@@ -129,8 +179,9 @@ SETTING_LIMITS = {          # name: lowest and highest value that the data plane
     **{f"connect_{direction}_ms": (1, 3_600_000) for direction in DIRECTIONS},
     **{f"forwarded_{direction}": (0, 1) for direction in DIRECTIONS},
     **dict.fromkeys(("splice", "http", "request_ids"), (0, 1)),
-    **dict.fromkeys(("detect_ms", "head_ms", "flush_ms"), (1, 3_600_000)),
+    **dict.fromkeys(("detect_ms", "head_ms", "flush_ms", "tls_ms"), (1, 3_600_000)),
     **dict.fromkeys(("idle_ms", "half_open_ms", "http_idle_ms", "pool_idle_ms"), (1, 604_800_000)),
+    "server_first_ms": (0, 60_000),
     "keepalive_idle_s": (0, 32_767),
     "keepalive_interval_s": (1, 32_767),
     "keepalive_count": (1, 127),
@@ -145,11 +196,13 @@ cdef class Snapshot:
     """Immutable configuration that workers read. This object owns the C memory."""
 
     cdef snapshot_t c
+    cdef object borrowed        # what the C memory points into
 
-    def __cinit__(self, version, settings, targets, services=(), opaque_ports=()):
+    def __cinit__(self, *_args, **_named):
         memset(&self.c, 0, sizeof(snapshot_t))
 
-    def __init__(self, version, settings, targets, services=(), opaque_ports=()):
+    def __init__(self, version, settings, targets, services=(), opaque_ports=(), *, tls=None,
+                 mesh=(), tls_mode=TLS_DISABLE, tls_ports=None, target_modes=()):
         cdef int i
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
@@ -178,6 +231,8 @@ cdef class Snapshot:
         self.c.request_ids = settings["request_ids"]
         self.c.detect_ms = settings["detect_ms"]
         self.c.head_ms = settings["head_ms"]
+        self.c.tls_ms = settings["tls_ms"]
+        self.c.server_first_ms = settings["server_first_ms"]
         self.c.http_idle_ms = settings["http_idle_ms"]
         self.c.flush_ms = settings["flush_ms"]
         self.c.pool_idle_ms = settings["pool_idle_ms"]
@@ -187,6 +242,12 @@ cdef class Snapshot:
         snapshot_set_services(&self.c, list(services))
         for port in opaque_ports:
             lookup_mark_opaque(&self.c, port)
+        mesh = list(mesh)
+        self.borrowed = (tls, mesh)
+        if tls is not None:
+            snapshot_set_tls(&self.c, tls.words())
+        snapshot_set_mesh(&self.c, mesh)
+        snapshot_set_modes(&self.c, tls_mode, tls_ports or {}, list(target_modes))
 
     @property
     def version(self):
@@ -196,6 +257,9 @@ cdef class Snapshot:
         PyMem_RawFree(self.c.targets)
         PyMem_RawFree(self.c.services)
         PyMem_RawFree(self.c.service_index)
+        PyMem_RawFree(self.c.mesh)
+        PyMem_RawFree(self.c.mesh_index)
+        PyMem_RawFree(self.c.target_modes)
 
 
 @cython.no_gc_clear     # __dealloc__ joins threads that read the snapshots in `snapshots`
@@ -402,6 +466,48 @@ cdef class Engine:
     def read_requests(self, limit):
         return self._take(True, limit)
 
+    def read_questions(self, limit):
+        cdef const peer_question_t* question
+        cdef int i
+        cdef list result = []
+        for i in range(self.worker_count):
+            question = <const peer_question_t*>ring_peek(&self.workers[i].questions)
+            while question != NULL and len(result) < limit:
+                try:
+                    result.append((i, question.bundle_generation,
+                                   (<const char*>question.digest)[:SHA256_BYTES],
+                                   certificate_to_python(question.certificate)))
+                finally:
+                    openssl.X509_free(question.certificate)
+                    ring_take(&self.workers[i].questions)
+                question = <const peer_question_t*>ring_peek(&self.workers[i].questions)
+            if question != NULL:
+                worker_wake(self.workers[i], self.record_fd)    # there is more: come again
+        return result
+
+    def answer(self, worker, generation, digest, spiffe_id, places, failure):
+        cdef peer_answer_t* answer
+        cdef command_t command = command_t(op=COMMAND_PEER, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
+        cdef bytes text = spiffe_id.encode("ascii")
+        if len(digest) != SHA256_BYTES or len(text) > 2048:
+            raise ValueError("not a digest, or no SPIFFE ID")
+        answer = <peer_answer_t*>calloc(1, sizeof(peer_answer_t) + len(text))
+        if answer == NULL:
+            raise MemoryError
+        answer.bundle_generation = generation
+        memcpy(answer.digest, <const char*>digest, SHA256_BYTES)
+        answer.failure = failure
+        answer.id_bytes = len(text)
+        memcpy(<char*>answer + sizeof(peer_answer_t), <const char*>text, len(text))
+        (answer.trust_domain_bytes, answer.namespace_at, answer.namespace_bytes, answer.account_at,
+         answer.account_bytes) = places
+        command.pointer = answer
+        try:
+            self._command(worker, &command)
+        except Exception:
+            free(answer)            # the worker never heard of it
+            raise
+
     def request_connections(self, limit):
         cdef command_t command = command_t(op=COMMAND_DUMP, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
         cdef int i
@@ -486,6 +592,12 @@ cdef class Engine:
             "connect_sum_us": self._sum(s.connect_sum_us, sizeof(s.connect_sum_us)),
             "duration_bucket": self._sum(s.duration_bucket, sizeof(s.duration_bucket)),
             "duration_sum_us": self._sum(s.duration_sum_us, sizeof(s.duration_sum_us)),
+            "tls_handshakes": self._sum(s.tls_handshakes, sizeof(s.tls_handshakes)),
+            "tls_open": self._sum(s.tls_open, sizeof(s.tls_open)),
+            "tls_failed": self._sum(s.tls_failed, sizeof(s.tls_failed)),
+            "tls_bytes": self._sum(s.tls_bytes, sizeof(s.tls_bytes)),
+            "tls_bucket": self._sum(s.tls_bucket, sizeof(s.tls_bucket)),
+            "tls_sum_us": self._sum(s.tls_sum_us, sizeof(s.tls_sum_us)),
             "events": self._sum(s.events, sizeof(s.events)),
             "pool": self._sum(s.pool_idle, sizeof(s.pool_idle) * 4),
             "live": self._sum(&w.live_connections, sizeof(uint64_t) * 6),
@@ -499,14 +611,15 @@ cdef class Engine:
         for i in range(self.worker_count):
             group = golden_next(self.workers[i], NULL)
             while group != NULL:
-                key = (DIRECTIONS[group.key.direction], self.services[group.key.service])
+                key = (DIRECTIONS[group.key.direction], self.services[group.key.service],
+                       bool(group.key.is_mesh))
                 before = result.get(key, (0, 0))
                 result[key] = (before[0] + golden_begun(group),
                                before[1] + load_relaxed(&group.in_flight))
                 group = golden_next(self.workers[i], group)
         return result
 
-    def golden(self, direction, service):
+    def golden(self, direction, service, mesh):
         cdef golden_t total
         cdef golden_t* group
         cdef ending_t ending
@@ -515,6 +628,7 @@ cdef class Engine:
         memset(&total, 0, sizeof(golden_t))
         total.key.direction = DIRECTIONS.index(direction)
         total.key.service = self.services.index(service)
+        total.key.is_mesh = bool(mesh)
         for i in range(self.worker_count):
             group = golden_find(self.workers[i], &total.key)
             if group == NULL:

@@ -6,13 +6,17 @@
 # Rule 2: the memory belongs to the snapshot's Python object, which frees it (Snapshot.__dealloc__),
 #         also when a function here raised half-way.
 from cpython.mem cimport PyMem_RawCalloc
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 
 from proxy.fast.addr cimport addr_from_text
 from proxy.fast.limits cimport SERVICE_ADDRESSES_MAX
-from proxy.fast.lookup cimport lookup_add, lookup_place_count
+from proxy.fast.lookup cimport (
+    lookup_add, lookup_add_mesh, lookup_place_count, lookup_set_tls_mode,
+)
 from proxy.fast.reasons cimport HANDLING_COUNT, SERVICE_COUNT
-from proxy.fast.types cimport addr_t, service_address_t, snapshot_t
+from proxy.fast.types cimport (
+    TLS_DISABLE, TLS_STRICT, addr_t, mesh_t, service_address_t, snapshot_t,
+)
 
 
 cdef inline int address_from_python(object host, object port, addr_t* target) except -1:
@@ -60,4 +64,65 @@ cdef inline int snapshot_set_services(snapshot_t* s, list services) except -1:
         address_from_python(host, port, &entry.address)
         if not lookup_add(s, i):
             raise ValueError(f"an address that was given before: {host}, port {port}")
+    return 0
+
+
+# `tls`: addresses of the two SSL_CTX, our SPIFFE ID, generation of the bundle, Unix time of the end.
+# What they point to is kept alive by the caller.
+cdef inline int snapshot_set_tls(snapshot_t* s, object tls) except -1:
+    server, client, own_id, generation, ends_s = tls
+    s.server_context = <void*><uintptr_t>server
+    s.client_context = <void*><uintptr_t>client
+    s.own_id = own_id
+    s.own_id_bytes = len(own_id)
+    s.bundle_generation = generation
+    s.identity_ends_s = ends_s
+    return 0
+
+
+# `mesh`: host, port (0: every one) and the SPIFFE ID expected there, kept alive by the caller.
+cdef inline int snapshot_set_mesh(snapshot_t* s, list mesh) except -1:
+    cdef uint32_t i, places
+    cdef mesh_t* entry
+    if not mesh:
+        return 0
+    if len(mesh) > SERVICE_ADDRESSES_MAX:
+        raise ValueError(f"{len(mesh)} mesh endpoints; {SERVICE_ADDRESSES_MAX} are the most")
+    places = lookup_place_count(len(mesh))
+    s.mesh = <mesh_t*>PyMem_RawCalloc(len(mesh), sizeof(mesh_t))
+    s.mesh_index = <uint32_t*>PyMem_RawCalloc(places, sizeof(uint32_t))
+    s.mesh_mask = places - 1
+    if s.mesh == NULL or s.mesh_index == NULL:
+        raise MemoryError
+    for i in range(len(mesh)):
+        entry = &s.mesh[i]
+        host, port, expected = mesh[i]
+        address_from_python(host, port or 1, &entry.address)
+        entry.address.port = port
+        entry.id = expected
+        entry.id_bytes = len(expected)
+        if not lookup_add_mesh(s, i):
+            raise ValueError(f"a mesh endpoint that was given before: {host}, port {port}")
+    return 0
+
+
+# Who may come in: a mode for every port, others for some, and one for each target's listener.
+cdef inline int snapshot_set_modes(
+    snapshot_t* s, int mode, dict ports, list target_modes,
+) except -1:
+    cdef uint32_t i
+    for each in (mode, *ports.values(), *target_modes):
+        if not TLS_DISABLE <= each <= TLS_STRICT:
+            raise ValueError(f"no TLS mode: {each}")
+    for i in range(65536):
+        lookup_set_tls_mode(s, i, mode)
+    for port, each in ports.items():
+        lookup_set_tls_mode(s, port, each)
+    s.target_modes = <uint8_t*>PyMem_RawCalloc(s.target_count + 1, 1)
+    if s.target_modes == NULL:
+        raise MemoryError
+    if len(target_modes) > s.target_count:
+        raise ValueError(f"{len(target_modes)} modes for {s.target_count} targets")
+    for i in range(len(target_modes)):
+        s.target_modes[i] = target_modes[i]
     return 0

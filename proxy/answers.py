@@ -132,6 +132,15 @@ ANSWERS: Final = {
         "UO",
         "--http-pool-max connections to this endpoint are busy: is it slow? else raise the limit",
     ),
+    "tls_failed": Answer(
+        503,
+        "UF",
+        "no mesh TLS with the upstream: an identity that was not expected, a certificate that is"
+        " not trusted? remora_tls_handshake_failures_total says why",
+    ),
+    "no_identity": Answer(
+        503, "UF", "our own certificate has ended: see `remora ctl identity` and its issuer"
+    ),
     "no_resources": Answer(
         503, "OM", "no memory or no file descriptor left: raise the container's limits"
     ),
@@ -140,6 +149,9 @@ ANSWERS: Final = {
         "UF",
         "no answer to SYN: a NetworkPolicy or firewall that drops, an address that is gone, or a"
         " full accept queue; see --connect-timeout",
+    ),
+    "tls_timeout": Answer(
+        504, "UF", "the upstream accepted and did not finish its handshake in --tls-timeout"
     ),
     "upstream_timeout": Answer(
         504, "UT", "connected and asked, and then nothing for --http-idle-timeout"

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -19,7 +19,7 @@ from proxy import __version__, config
 from proxy.config import Config
 from proxy.doors import Doors
 from proxy.drain import Drain
-from proxy.engine import Engine
+from proxy.engine import Engine, load_openssl
 from proxy.errors import EXIT_FORCED, EXIT_OK, EXIT_SOFTWARE, StartError
 from proxy.events import Events
 from proxy.faults import Faults
@@ -32,8 +32,11 @@ from proxy.process import (
     raise_fd_limit,
 )
 from proxy.readiness import Readiness
-from proxy.snapshot import draft
+from proxy.snapshot import draft, trust_of
 from proxy.state import Places, Running
+
+if TYPE_CHECKING:
+    from proxy.identity.keeper import Keeper
 
 # Workers take their first snapshot and their listeners within a tick of starting.
 _WORKERS_S_MAX: Final = 10.0
@@ -105,13 +108,19 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
 
     events = Events(settings.access_log, settings.recent)
     stack.callback(events.close)
-    engine = _engine(settings, listeners, connections_max, events)
+    keeper = _keeper(settings, log)
+    engine = _engine(settings, listeners, connections_max, events, keeper)
     stack.callback(engine.stop)
+    if keeper is not None:
+        stack.callback(keeper.stop)
+        keeper.start()
     readiness = Readiness(log, (_WORKERS, _SERVERS))
     drain = Drain(settings, engine, readiness, log)
     stack.callback(drain.cancel)
     running = Running(
-        settings, log, listeners, engine, events, readiness, drain, connections_max, started, places
+        *(settings, log, listeners, engine, events, readiness, drain, connections_max, started),
+        places,
+        keeper,
     )
 
     # The kubelet may ask at once, and hears what is not done yet.
@@ -150,8 +159,28 @@ async def _serve(running: Running, signals: "_Signals") -> int:
     return EXIT_FORCED
 
 
+def _keeper(settings: Config, log: Log) -> "Keeper | None":
+    if settings.mesh.identity is None:
+        return None
+    alpn_callback = load_openssl()
+    from proxy.identity.keeper import Keeper  # noqa: PLC0415 - OpenSSL, only where it is wanted
+
+    keeper = Keeper(settings.mesh.identity, alpn_callback, log)
+    log.info(
+        "identity",
+        identity=str(keeper.material.identity),
+        not_after=keeper.material.not_after.isoformat(),
+        mode=settings.mesh.mode,
+    )
+    return keeper
+
+
 def _engine(
-    settings: Config, listeners: list[Listener], connections_max: int, events: Events
+    settings: Config,
+    listeners: list[Listener],
+    connections_max: int,
+    events: Events,
+    keeper: "Keeper | None",
 ) -> Engine:
     try:
         engine = Engine(settings.workers, connections_max)
@@ -159,7 +188,15 @@ def _engine(
         raise StartError(f"cannot set up the workers: {fault}") from fault
     engine.on_records = events.on_connections
     engine.on_requests = events.on_requests
-    engine.publish(draft(settings, listeners))
+
+    def publish() -> None:
+        contexts = keeper.contexts if keeper is not None else None
+        engine.publish(draft(settings, listeners, trust_of(settings, contexts)))
+
+    if keeper is not None:
+        engine.on_question = keeper.answer
+        keeper.on_change = publish
+    publish()
     engine.listen(listeners)
     if events.is_wanted:
         engine.record_connections(enabled=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy import http_options, services, values
+from proxy import http_options, mesh_options, services, values
 from proxy.options import Effective, Group, Option, Reader, help_text
 from proxy.services import Service
 from proxy.values import Address, Forward, Keepalive
@@ -224,6 +224,7 @@ GROUPS: Final = (
     ),
     http_options.GROUP,
     services.GROUP,
+    mesh_options.GROUP,
     Group("Metrics", (METRICS_SERIES_MAX, METRICS_IDLE)),
     Group("Drain", (DRAIN_DELAY, DRAIN_DEADLINE)),
     Group("Logs", (LOG_LEVEL, LOG_FORMAT, ACCESS_LOG, RECENT)),
@@ -272,6 +273,7 @@ class Config:
     detect_bytes_max: int
     splice: bool
     http: http_options.HttpConfig
+    mesh: mesh_options.MeshConfig
     services: tuple[Service, ...]
     opaque_ports: tuple[int, ...]
     metrics_series_max: int
@@ -341,6 +343,7 @@ def _read(reader: Reader) -> Config:
         detect_bytes_max=reader.one(DETECT_BYTES_MAX),
         splice=not reader.one(NO_SPLICE),
         http=http_options.read_http(reader),
+        mesh=mesh_options.read_mesh(reader),
         services=reader.many(services.SERVICE),
         opaque_ports=reader.one(services.OPAQUE_PORTS),
         metrics_series_max=reader.one(METRICS_SERIES_MAX),
@@ -364,6 +367,7 @@ def _contradictions(config: Config, reader: Reader) -> list[str]:
         *_drain_faults(config, reader),
         *_log_faults(config, reader),
         *_service_faults(config, reader),
+        *mesh_options.mesh_faults(config.mesh, reader),
     ]
 
 
@@ -376,7 +380,7 @@ def _interception_faults(config: Config, reader: Reader) -> list[str]:
         for option in (OUTBOUND, INBOUND)
         if not reader.is_default(option)
     ]
-    if not config.forwards:
+    if not config.forwards and not config.mesh.forwards:
         faults.append(f"{blame}: leaves nothing to listen on (add --listen)")
     return faults
 
@@ -386,12 +390,17 @@ def _address_faults(config: Config, reader: Reader) -> list[str]:
         *((reader.blame(OUTBOUND), address) for address in config.outbound),
         *((reader.blame(INBOUND), address) for address in config.inbound),
         *((reader.blame(LISTEN), forward.listen) for forward in config.forwards),
+        *(
+            (reader.blame(mesh_options.LISTEN_MTLS), forward.listen)
+            for forward in config.mesh.forwards
+        ),
     ]
     for option, address in ((ADMIN, config.admin), (CONTROL_LISTEN, config.control_listen)):
         if address is not None:
             claims.append((reader.blame(option), address))
     faults, owners = [], dict[Address, str]()
-    listener_count = len(config.outbound) + len(config.inbound) + len(config.forwards)
+    forwards = (*config.forwards, *config.mesh.forwards)
+    listener_count = len(config.outbound) + len(config.inbound) + len(forwards)
     if listener_count > LISTENERS_MAX:
         faults.append(
             f"{reader.blame(LISTEN)}: {listener_count} listeners, {LISTENERS_MAX} at most"
@@ -402,7 +411,7 @@ def _address_faults(config: Config, reader: Reader) -> list[str]:
         owners.setdefault(address, owner)
     faults += [
         f"{reader.blame(LISTEN)}: '{forward}' forwards to itself"
-        for forward in config.forwards
+        for forward in forwards
         if forward.listen == forward.target
     ]
     listen = config.control_listen

@@ -35,6 +35,9 @@ EVENTS: Final = _fastpath.EVENTS
 METHODS: Final = _fastpath.METHODS
 FLAGS: Final = _fastpath.FLAGS
 HANDLINGS: Final = _fastpath.HANDLINGS
+TLS_MODES: Final = _fastpath.TLS_MODES
+TLS_FAILURES: Final = _fastpath.TLS_FAILURES
+TLS_ROLES: Final = ("dialled", "accepted")
 BUCKETS_US: Final = _fastpath.BUCKETS_US
 # In place of a status that was one too many to be counted apart: below 500, and from there on.
 STATUS_REST: Final = 1
@@ -51,12 +54,24 @@ LIVE_KINDS: Final = (
 # Records of each kind handled in one turn of the loop: a few milliseconds, then probes and
 # scrapes get theirs.
 _RECORDS_PER_TURN: Final = 256
+_QUESTIONS_PER_TURN: Final = 64  # a certificate takes about 0.1 ms
 # Workers answer within a tick. One that has not by now is stuck or starved of CPU.
 _ANSWER_S_MAX: Final = 2.0
 # Words in a worker's block change without a wake-up; whoever waits for one looks soon at first,
 # because a start waits for it, and then this often.
 _LOOK_S_MIN: Final = 0.001
 _LOOK_S_MAX: Final = 0.02
+
+
+def load_openssl() -> int:
+    """Give the workers OpenSSL's functions; returns the address of their choice of a protocol.
+
+    Raises StartError when the installed version lacks one of them.
+    """
+    from proxy import symbols  # noqa: PLC0415 - a proxy without an identity does not load OpenSSL
+
+    _fastpath.load_openssl(symbols.addresses(_fastpath.openssl_functions()))
+    return _fastpath.alpn_callback()
 
 
 class NoAnswerError(Exception):
@@ -72,7 +87,7 @@ class WorkerState(NamedTuple):
     listeners: int
 
 
-Group: TypeAlias = tuple[str, str]  # whose requests: direction and service
+Group: TypeAlias = tuple[str, str, bool]  # whose requests: direction, service, over mesh TLS
 
 
 class Golden(NamedTuple):
@@ -89,6 +104,14 @@ class Golden(NamedTuple):
     endings: dict[tuple[int, str], int]  # (status, flag) → count. Status 0: no answer was made
 
 
+class Answer(NamedTuple):
+    """Who is behind a certificate, or why it counts for nothing (a word of TLS_FAILURES)."""
+
+    identity: str = ""
+    places: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # see identity.peers.Places
+    failure: str = "none"
+
+
 class Pool(NamedTuple):
     """Connections to upstreams that are kept for the next request, all endpoints together."""
 
@@ -96,6 +119,18 @@ class Pool(NamedTuple):
     busy: int  # working on a request, or being dialled
     waiting: int  # requests in the queues of full pools
     reused: int  # how often an idle connection got a request, so far
+
+
+class TlsStats(NamedTuple):
+    """Mesh TLS by role: what we dialled, and what we accepted."""
+
+    handshakes: dict[str, int]  # that led to a known peer
+    open: dict[str, int]
+    failed: list[tuple[str, str, int]]  # role, a word of TLS_FAILURES, count
+    durations: dict[str, list[int]]  # of handshakes, by bucket
+    duration_us: dict[str, int]
+    received_bytes: int  # plaintext inside
+    sent_bytes: int
 
 
 class Stats:
@@ -144,6 +179,28 @@ class Stats:
             # The two words are not read at once, so a connection may be in one and not the other.
             yield direction, Pool(idle, max(live - idle, 0), waiting, reused)
 
+    def tls(self) -> "TlsStats":
+        """Return what was counted of mesh TLS."""
+        raw = self._raw
+        failed = [
+            (role, TLS_FAILURES[i], count)
+            for role, counts in zip(
+                TLS_ROLES, _rows(raw["tls_failed"], len(TLS_FAILURES)), strict=True
+            )
+            for i, count in enumerate(counts)
+            if i
+        ]
+        buckets = list(_rows(raw["tls_bucket"], len(BUCKETS_US) + 1))
+        return TlsStats(
+            handshakes=dict(zip(TLS_ROLES, raw["tls_handshakes"], strict=True)),
+            open=dict(zip(TLS_ROLES, raw["tls_open"], strict=True)),
+            failed=failed,
+            durations=dict(zip(TLS_ROLES, buckets, strict=True)),
+            duration_us=dict(zip(TLS_ROLES, raw["tls_sum_us"], strict=True)),
+            received_bytes=raw["tls_bytes"][0],
+            sent_bytes=raw["tls_bytes"][1],
+        )
+
     def events(self) -> Iterator[tuple[str, int]]:
         """Yield the plain counters by name."""
         return zip(EVENTS, self._raw["events"], strict=True)
@@ -174,6 +231,7 @@ class Engine:
         self.workers = workers
         self.on_records: Callable[[list[Connection]], None] = lambda _: None
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
+        self.on_question: Callable[[bytes], Answer] | None = None
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
         self._numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
@@ -194,9 +252,15 @@ class Engine:
             for service in draft.services
             for address in service.addresses
         ]
+        trust = draft.trust
         self._fast.publish(
             _fastpath.Snapshot(
-                self._version, draft.settings, draft.targets, addresses, draft.opaque_ports
+                *(self._version, draft.settings, draft.targets, addresses, draft.opaque_ports),
+                tls=trust.contexts,
+                mesh=[(host, port, expected.encode()) for host, port, expected in trust.endpoints],
+                tls_mode=TLS_MODES.index(trust.mode),
+                tls_ports={port: TLS_MODES.index(mode) for port, mode in trust.ports.items()},
+                target_modes=[TLS_MODES.index(mode) for mode in draft.target_modes],
             )
         )
         return self._version
@@ -330,8 +394,20 @@ class Engine:
             self.on_records(records)
         return bool(records or requests)
 
+    def _answer_questions(self) -> None:
+        """Tell the workers who is behind the certificates that they met."""
+        if self.on_question is None:
+            return
+        for worker, generation, digest, der in self._fast.read_questions(_QUESTIONS_PER_TURN):
+            answer = self.on_question(der)
+            self._fast.answer(
+                *(worker, generation, digest, answer.identity, answer.places),
+                TLS_FAILURES.index(answer.failure),
+            )
+
     def _on_posted(self) -> None:
         self._hand_over_records()
+        self._answer_questions()
         if self._dump is not None and not self._dump.done():
             rows = self._fast.take_connections()
             if rows is not None:

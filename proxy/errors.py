@@ -104,6 +104,25 @@ REASONS: Final = {
     "flush_timeout": Reason(
         "DC", "the downstream took nothing of its answer for --http-flush-timeout"
     ),
+    "tls_failed": Reason(
+        "UF",
+        "a mesh TLS handshake failed: remora_tls_handshake_failures_total and `remora ctl identity`"
+        " say why",
+    ),
+    "tls_timeout": Reason(
+        "UF", "a mesh TLS handshake took longer than --tls-timeout: is the peer a mesh endpoint?"
+    ),
+    "tls_broken": Reason(
+        "UC", "a record came that is no TLS, or was changed on its way: who is between the two?"
+    ),
+    "plaintext_refused": Reason(
+        "NR", "only mesh TLS may come in here (strict): is the peer in the mesh? see --mtls"
+    ),
+    "no_identity": Reason(
+        "UF",
+        "mesh TLS is due and our certificate has ended, or was never there: see"
+        " `remora ctl identity`",
+    ),
 }
 
 

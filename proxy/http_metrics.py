@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 
 from proxy.engine import Group, Stats
 from proxy.families import Row, counter, gauge, histogram
-from proxy.http_series import Account, HttpSeries, Source
+from proxy.http_series import OTHER, Account, HttpSeries, Source
 
 _UNKNOWN: Final = "unknown"
 
@@ -21,8 +21,10 @@ _Accounts = dict[tuple[str, ...], Account]
 
 
 def _base(group: Group) -> tuple[str, ...]:
-    # No route is configured yet, the proxy ends no TLS, and what an exchange speaks is one thing.
-    return (*group, _UNKNOWN, "http1", "false")
+    # No route is configured yet, and what an exchange speaks is one thing.
+    direction, service, is_mesh = group
+    tls = OTHER if service == OTHER else str(is_mesh).lower()
+    return (direction, service, _UNKNOWN, "http1", tls)
 
 
 class HttpMetrics:

@@ -147,7 +147,7 @@ class HttpSeries:
         }
         for direction, account in self._shared.items():
             if account.requests:
-                shown[direction, OTHER] = account
+                shown[direction, OTHER, False] = account
         return shown
 
     def _update(self, known: _Known, group: Group, counts: tuple[int, int], source: Source) -> None:

@@ -45,6 +45,7 @@ class Listener:
     address: Address  # as bound: never with port 0
     target: Address | None  # of an explicit listener, resolved
     target_text: str | None  # as configured
+    is_mesh: bool = False  # who comes must speak mesh TLS
     sockets: list[socket.socket] = field(default_factory=list)
 
     def give(self) -> list[int]:
@@ -66,6 +67,7 @@ class Listener:
             "direction": self.direction,
             "address": str(self.address),
             "target": str(self.target) if self.target else None,
+            "mtls": self.is_mesh,
         }
 
 
@@ -76,6 +78,7 @@ class _Wish:
     flag: str
     is_optional: bool = False
     target: Address | None = None
+    is_mesh: bool = False
 
 
 def open_listeners(config: Config, log: Log) -> list[Listener]:
@@ -131,12 +134,15 @@ def _wishes(config: Config) -> Iterator[_Wish]:
         yield _Wish(INBOUND, address, "--inbound", config.inbound_is_default)
     for forward in config.forwards:
         yield _Wish(EXPLICIT, forward.listen, "--listen", target=forward.target)
+    for forward in config.mesh.forwards:
+        yield _Wish(EXPLICIT, forward.listen, "--listen-mtls", target=forward.target, is_mesh=True)
 
 
 def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | None:
     target = resolve(wish.target) if wish.target else None
     listener = Listener(
-        listener_id, wish.direction, wish.address, target, str(wish.target) if target else None
+        *(listener_id, wish.direction, wish.address, target, str(wish.target) if target else None),
+        is_mesh=wish.is_mesh,
     )
     try:
         for worker in range(workers):

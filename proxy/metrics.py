@@ -23,6 +23,7 @@ from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
 from proxy.state import Running
+from proxy.tls_metrics import tls_metrics
 
 # As Linkerd labels a connection seen from the side that opened it.
 _SRC: Final = "src"
@@ -30,7 +31,8 @@ _DST: Final = "dst"
 
 # What the families without services can grow to, whatever happens: the rest of
 # --metrics-series-max is for those with services. A test counts them.
-_OTHER_SERIES_MAX: Final = 700
+_OTHER_SERIES_MAX: Final = 800
+_TLS_SERIES_MAX: Final = 100  # where there is an identity
 _WORKER_SERIES: Final = 3
 
 
@@ -57,6 +59,7 @@ class _Collector(Collector):
         self._running = running
         settings = running.config
         own = _OTHER_SERIES_MAX + _WORKER_SERIES * settings.workers + len(running.listeners)
+        own += _TLS_SERIES_MAX if running.keeper is not None else 0
         series = HttpSeries(settings.metrics_series_max - own, settings.metrics_idle_ms / 1000)
         self._http = HttpMetrics(series)
 
@@ -72,6 +75,7 @@ class _Collector(Collector):
         yield from _times(stats)
         yield from self._http.collect(stats, self._running.engine)
         yield from _detection(stats)
+        yield from tls_metrics(stats, self._running.keeper)
         yield from self._workers(stats)
         yield from self._control_side()
         yield from self._infos()

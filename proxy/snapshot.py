@@ -3,12 +3,17 @@
 The extension copies a draft into C, once; see `_fastpath.Snapshot`.
 """
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.config import Config
 from proxy.listeners import Listener
+from proxy.mesh_options import DISABLE, STRICT, MeshEndpoint
 from proxy.services import Service
+
+if TYPE_CHECKING:  # a proxy without an identity does not load OpenSSL
+    from proxy.identity.contexts import Contexts
 
 # Every setting that a snapshot holds; the extension refuses a missing or unknown one.
 SETTINGS: Final = (
@@ -35,10 +40,24 @@ SETTINGS: Final = (
     "forwarded_outbound",
     "forwarded_explicit",
     "request_ids",
+    "tls_ms",
+    "server_first_ms",
 )
 
 # In place of a target's index: the listener sends each connection to its original destination.
 TARGET_ORIGINAL: Final = -1
+
+
+class Trust(NamedTuple):
+    """Mesh TLS in a snapshot: who we are, who is meshed, who may come in."""
+
+    contexts: "Contexts | None" = None  # None: there is no mesh TLS
+    endpoints: tuple[MeshEndpoint, ...] = ()
+    mode: str = DISABLE
+    ports: Mapping[int, str] = MappingProxyType({})
+
+
+NO_TRUST: Final = Trust()
 
 
 class Draft(NamedTuple):
@@ -48,9 +67,11 @@ class Draft(NamedTuple):
     targets: list[tuple[str, int]]
     services: tuple[Service, ...]
     opaque_ports: tuple[int, ...]
+    target_modes: list[str]
+    trust: Trust
 
 
-def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
+def draft(config: Config, listeners: Iterable[Listener], trust: Trust = NO_TRUST) -> Draft:
     """Return what workers need to know of a configuration."""
     settings = {
         "connect_inbound_ms": config.connect_inbound_ms,
@@ -65,9 +86,19 @@ def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
         "detect_bytes_max": config.detect_bytes_max,
         "splice": int(config.splice),
         **config.http.settings(),
+        **config.mesh.settings(),
     }
-    targets = [(*listener.target,) for listener in listeners if listener.target]
-    return Draft(settings, targets, config.services, config.opaque_ports)
+    explicit = [listener for listener in listeners if listener.target]
+    targets = [(*listener.target,) for listener in explicit if listener.target]
+    modes = [STRICT if listener.is_mesh else DISABLE for listener in explicit]
+    return Draft(settings, targets, config.services, config.opaque_ports, modes, trust)
+
+
+def trust_of(config: Config, contexts: "Contexts | None") -> Trust:
+    """Return what the flags say of mesh TLS."""
+    if contexts is None:
+        return NO_TRUST
+    return Trust(contexts, config.mesh.endpoints, config.mesh.mode, config.mesh.ports)
 
 
 def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:

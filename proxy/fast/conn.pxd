@@ -22,14 +22,16 @@ from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
     PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
     REASON_DOWNSTREAM_TIMEOUT, REASON_FLUSH_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK,
-    REASON_OPEN, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
+    REASON_OPEN, REASON_TLS_FAILED, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
+from proxy.fast.side cimport side_free_tls, side_is_written, side_say_end
 from proxy.fast.slab cimport slab_give
 from proxy.fast.stats cimport count, observe, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel, timer_is_armed
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, UPSTREAM, conn_t, record_t, worker_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_TLS, UPSTREAM, conn_t, record_t,
+    worker_t,
 )
 
 
@@ -56,10 +58,17 @@ cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept n
 cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
     if c.mode == MODE_LINGER:
         return c.active_ms + LINGER_MS
+    if c.mode == MODE_TLS:
+        return c.opened_us // 1000 + w.snapshot.tls_ms
+    if c.phase == PHASE_CONNECTING and c.up != NULL and c.up.side.tls != NULL:
+        return c.up.side.tls.began_us // 1000 + w.snapshot.tls_ms
     if c.phase == PHASE_CONNECTING:
         return c.dialled_ms + w.snapshot.connect_ms[c.direction]
     if c.mode == MODE_INTAKE and c.dial_reason:
         return c.dialled_ms + DIAL_FAILED_GRACE_MS
+    if c.mode == MODE_INTAKE and c.may_be_mesh and c.sides[UPSTREAM].is_readable and (
+            c.pending == NULL):
+        return c.opened_us // 1000 + w.snapshot.server_first_ms + 1
     if c.mode == MODE_INTAKE and (c.pending != NULL or c.up == NULL):
         return c.active_ms + w.snapshot.detect_ms
     if c.mode != MODE_HTTP:
@@ -70,7 +79,7 @@ cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexce
         return c.head_us // 1000 + w.snapshot.head_ms
     if c.is_waiting:
         return c.dialled_ms + w.snapshot.connect_ms[c.direction]
-    if c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
+    if not side_is_written(c, UPSTREAM):
         return c.active_ms + w.snapshot.flush_ms
     return c.active_ms + w.snapshot.http_idle_ms
 
@@ -127,6 +136,7 @@ cdef inline void conn_to_record(
     record.speaker = c.speaker
     record.reason = c.close_reason
     record.is_spliced = c.is_spliced
+    record.is_mesh = c.is_mesh
     record.sni_length = 0
     if c.sni != NULL and c.protocol == PROTOCOL_TLS:
         record.sni_length = <uint8_t>c.sni.length
@@ -147,14 +157,17 @@ cdef inline void conn_post_record(worker_t* w, conn_t* c) noexcept nogil:
 
 
 # Close the downstream's socket; `as_reset` sends RST instead of FIN and drops what is unsent.
-cdef inline void conn_close_downstream(conn_t* c, bint as_reset) noexcept nogil:
+cdef inline void conn_close_downstream(worker_t* w, conn_t* c, bint as_reset) noexcept nogil:
     cdef linger abort_at_once
-    if as_reset:
+    if not as_reset:
+        side_say_end(w, &c.down)
+    else:
         abort_at_once.l_onoff = 1
         abort_at_once.l_linger = 0
         setsockopt(c.down.fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
     close(c.down.fd)
     c.down.fd = -1
+    side_free_tls(w, &c.down)
 
 
 # Give back everything a flow still holds.
@@ -201,7 +214,8 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     if c.exchange != NULL:
         conn_end_exchange(w, c)
     conn_drop_upstream(w, c, as_reset)
-    conn_close_downstream(c, as_reset)
+    # After a handshake that failed the peer is to hear our alert, which a RST could overtake.
+    conn_close_downstream(w, c, as_reset and c.close_reason != REASON_TLS_FAILED)
     if c.pending != NULL:
         buf_give(&w.bufs, c.pending)
         c.pending = NULL

@@ -3,7 +3,7 @@
 # L3. Protocol detection: what do the first bytes of a connection look like? Sans-I/O.
 #
 # Rule 1: resumable at every byte and without a buffer: the state of a look that needs more bytes is
-#         the 28 bytes of detect_t. Nothing is held back and nothing is read twice.
+#         the 32 bytes of detect_t. Nothing is held back and nothing is read twice.
 # Rule 2: a verdict is a label, never a licence: HTTP is said once "METHOD target HTTP/" was seen
 #         (RFC 9112 section 3), HTTP/2 after the whole preface (RFC 9113 section 3.4), TLS after a
 #         whole ClientHello (RFC 8446 section 4.1.2). Everything else is opaque.
@@ -19,6 +19,7 @@ cdef extern from *:
     """
     static const unsigned char remora_preface[] = "PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n";
     static const unsigned char remora_version[] = "HTTP/";
+    static const unsigned char remora_mesh[] = "remora";
     /* RFC 9110 section 5.6.2: tchar */
     static inline int remora_is_tchar(unsigned char c) {
         return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
@@ -31,12 +32,16 @@ cdef extern from *:
     """
     const unsigned char http2_preface "remora_preface"[]
     const unsigned char http_version "remora_version"[]
+    const unsigned char mesh_name "remora_mesh"[]
     bint is_tchar "remora_is_tchar"(unsigned char c) nogil
     bint is_host_char "remora_is_host_char"(unsigned char c) nogil
 
 cdef enum:
     PREFACE_BYTES = 24
     VERSION_BYTES = 5               # "HTTP/"; the digit after it decides
+    MESH_BYTES = 6                  # "remora", alone or with "-" and the protocol inside
+    EXTENSION_SERVER_NAME = 0       # RFC 6066 section 3
+    EXTENSION_ALPN = 16             # RFC 7301 section 3.1
 
 cdef enum:                          # detect_t.state
     DETECT_START = 0
@@ -62,6 +67,9 @@ cdef enum:                          # detect_t.state
     HELLO_SNI_TYPE = 24
     HELLO_SNI_NAME_LENGTH = 25
     HELLO_SNI_NAME = 26             # copied
+    HELLO_ALPN_LIST_LENGTH = 27
+    HELLO_ALPN_LENGTH = 28
+    HELLO_ALPN_NAME = 29            # compared
     DETECT_DONE = 255
 
 
@@ -115,10 +123,11 @@ cdef inline void detect_line_byte(detect_t* d, uint8_t byte, uint32_t bytes_max)
 cdef inline uint16_t hello_integer_bytes(uint8_t state) noexcept nogil:
     if state == HELLO_LENGTH:
         return 3
-    if state in (HELLO_TYPE, HELLO_SESSION_LENGTH, HELLO_COMPRESSION_LENGTH, HELLO_SNI_TYPE):
+    if state in (HELLO_TYPE, HELLO_SESSION_LENGTH, HELLO_COMPRESSION_LENGTH, HELLO_SNI_TYPE,
+                 HELLO_ALPN_LENGTH):
         return 1
     if state in (HELLO_RANDOM, HELLO_SESSION, HELLO_CIPHERS, HELLO_COMPRESSION, HELLO_EXTENSION,
-                 HELLO_SNI_NAME):
+                 HELLO_SNI_NAME, HELLO_ALPN_NAME):
         return 0
     return 2
 
@@ -160,8 +169,36 @@ cdef inline void hello_after_skip(detect_t* d) noexcept nogil:
         d.state = HELLO_COMPRESSION_LENGTH
     elif d.state == HELLO_COMPRESSION:
         d.state = HELLO_EXTENSIONS_LENGTH
+    elif d.state == HELLO_ALPN_NAME and d.extension_left > 0:
+        d.state = HELLO_ALPN_LENGTH
     else:
         d.state = HELLO_EXTENSION_TYPE
+
+
+# A name of the ALPN list begins. Ours are "remora" and what begins with "remora-".
+cdef inline void hello_alpn_name(detect_t* d, uint32_t length) noexcept nogil:
+    if length == 0 or length + 1 > d.extension_left:
+        detect_verdict(d, PROTOCOL_OPAQUE)
+        return
+    d.extension_left -= <uint16_t>(length + 1)
+    d.name_count = 0
+    hello_skip(d, HELLO_ALPN_NAME, length)
+
+
+# Bytes of that name; `is_last`: its last ones are among them.
+cdef inline void hello_compare_name(
+    detect_t* d, const uint8_t* source, uint32_t length, bint is_last,
+) noexcept nogil:
+    cdef uint32_t i
+    for i in range(length):
+        if d.name_count == MESH_BYTES and source[i] == c'-':
+            d.is_mesh = 1
+        if d.name_count < MESH_BYTES and source[i] == mesh_name[d.name_count]:
+            d.name_count += 1
+        else:
+            d.name_count = MESH_BYTES + 1       # another one
+    if is_last and d.name_count == MESH_BYTES:
+        d.is_mesh = 1
 
 
 # The integer `d.number` of the current state is complete. A server_name extension holds one list
@@ -194,7 +231,10 @@ cdef inline void hello_integer(detect_t* d) noexcept nogil:
         d.skip_left = number                # the type, until the length is known
         d.state = HELLO_EXTENSION_LENGTH
     elif d.state == HELLO_EXTENSION_LENGTH:
-        if d.skip_left != 0:                # not server_name
+        if d.skip_left == EXTENSION_ALPN and number >= 4 and number <= d.hello_left:
+            d.extension_left = <uint16_t>number
+            d.state = HELLO_ALPN_LIST_LENGTH
+        elif d.skip_left != EXTENSION_SERVER_NAME:
             hello_skip(d, HELLO_EXTENSION, number)
         elif d.has_name or number < 5 or number > d.hello_left:
             detect_verdict(d, PROTOCOL_OPAQUE)
@@ -204,6 +244,11 @@ cdef inline void hello_integer(detect_t* d) noexcept nogil:
             d.state = HELLO_SNI_LIST_LENGTH
     elif d.state == HELLO_SNI_LIST_LENGTH:
         hello_expect(d, HELLO_SNI_TYPE, number + 2 == d.extension_left)
+    elif d.state == HELLO_ALPN_LIST_LENGTH:
+        d.extension_left -= 2
+        hello_expect(d, HELLO_ALPN_LENGTH, number == d.extension_left)
+    elif d.state == HELLO_ALPN_LENGTH:
+        hello_alpn_name(d, number)
     elif d.state == HELLO_SNI_TYPE:         # no other type was ever defined
         hello_expect(d, HELLO_SNI_NAME_LENGTH, number == 0)
     else:                                   # HELLO_SNI_NAME_LENGTH
@@ -240,6 +285,8 @@ cdef inline uint32_t hello_feed(
             step = d.skip_left if d.skip_left < length - i else length - i
             if d.state == HELLO_SNI_NAME:
                 hello_copy_name(d, sni, source + i, step)
+            elif d.state == HELLO_ALPN_NAME:
+                hello_compare_name(d, source + i, step, step == d.skip_left)
             d.skip_left -= step
             d.hello_left -= step
             i += step

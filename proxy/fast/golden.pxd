@@ -20,32 +20,36 @@ from proxy.fast.reasons cimport (
     STATUS_REST_ERROR,
 )
 from proxy.fast.stats cimport count
-from proxy.fast.types cimport (
-    HISTOGRAM_BUCKETS, conn_t, ending_t, golden_key_t, golden_t, worker_t,
-)
+from proxy.fast.types cimport HISTOGRAM_BUCKETS, conn_t, ending_t, golden_key_t, golden_t, worker_t
 
 cdef enum:
     GOLDEN_ENDINGS = ENDINGS_MAX + 2 * FLAG_COUNT
 
 
 cdef inline void golden_init(worker_t* w) noexcept nogil:
-    cdef uint8_t direction
-    for direction in range(DIRECTION_COUNT):
-        w.other_groups[direction].key.direction = direction
-        w.other_groups[direction].key.service = SERVICE_OTHER
+    cdef uint8_t i
+    for i in range(DIRECTION_COUNT * 2):
+        w.other_groups[i].key.direction = i // 2
+        w.other_groups[i].key.is_mesh = i % 2
+        w.other_groups[i].key.service = SERVICE_OTHER
 
 
 cdef inline uint32_t golden_bucket(const golden_key_t* key) noexcept nogil:
-    return (key.service * DIRECTION_COUNT + key.direction) % GROUP_BUCKETS
+    return ((key.service * DIRECTION_COUNT + key.direction) * 2 + key.is_mesh) % GROUP_BUCKETS
+
+
+# The place of a key's direction and TLS among the groups of the others.
+cdef inline uint32_t golden_other(const golden_key_t* key) noexcept nogil:
+    return key.direction * 2 + key.is_mesh
 
 
 # The group of a key; NULL: it has none of its own. For either thread.
 cdef inline golden_t* golden_find(worker_t* w, const golden_key_t* key) noexcept nogil:
     cdef golden_t* group = <golden_t*>load_pointer(<void**>&w.groups[golden_bucket(key)])
     if key.service == SERVICE_OTHER:
-        return &w.other_groups[key.direction]
+        return &w.other_groups[golden_other(key)]
     while group != NULL:
-        if group.key.service == key.service and group.key.direction == key.direction:
+        if group.key.service == key.service and golden_other(&group.key) == golden_other(key):
             return group
         group = group.next_in_bucket
     return NULL
@@ -56,7 +60,7 @@ cdef inline golden_t* golden_find(worker_t* w, const golden_key_t* key) noexcept
 cdef inline golden_t* golden_next(worker_t* w, const golden_t* group) noexcept nogil:
     cdef uint32_t at = 0
     if group != NULL and group.key.service == SERVICE_OTHER:
-        at = GROUP_BUCKETS + group.key.direction + 1
+        at = GROUP_BUCKETS + golden_other(&group.key) + 1
     elif group != NULL:
         if group.next_in_bucket != NULL:
             return group.next_in_bucket
@@ -65,7 +69,9 @@ cdef inline golden_t* golden_next(worker_t* w, const golden_t* group) noexcept n
         if load_pointer(<void**>&w.groups[at]) != NULL:
             return w.groups[at]
         at += 1
-    return &w.other_groups[at - GROUP_BUCKETS] if at < GROUP_BUCKETS + DIRECTION_COUNT else NULL
+    if at == GROUP_BUCKETS + DIRECTION_COUNT * 2:
+        return NULL
+    return &w.other_groups[at - GROUP_BUCKETS]
 
 
 # The group of a key, made when it is missing. Never NULL.
@@ -77,7 +83,7 @@ cdef inline golden_t* golden_group(worker_t* w, const golden_key_t* key) noexcep
     if w.group_count < GROUPS_MAX:
         group = <golden_t*>aligned_zeroed(sizeof(golden_t))
     if group == NULL:
-        return &w.other_groups[key.direction]
+        return &w.other_groups[golden_other(key)]
     group.key = key[0]
     group.next_in_bucket = w.groups[bucket]
     store_pointer(<void**>&w.groups[bucket], group)
@@ -91,6 +97,7 @@ cdef inline golden_t* golden_of(worker_t* w, conn_t* c) noexcept nogil:
     if c.group == NULL:
         key.service = c.service
         key.direction = c.direction
+        key.is_mesh = c.is_mesh
         c.group = golden_group(w, &key)
     return c.group
 

@@ -22,6 +22,7 @@ from proxy.fast.reasons cimport (
     REASON_IDLE_TIMEOUT, REASON_OPEN,
 )
 from proxy.fast.relay cimport relay_flush
+from proxy.fast.side cimport side_is_written
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_HTTP, MODE_RELAY, REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, worker_t,
@@ -103,7 +104,7 @@ cdef inline void h1_drain(worker_t* w, conn_t* c) noexcept nogil:
 # The timer of an HTTP connection fired, and it is too late.
 cdef inline void h1_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
-    if c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
+    if not side_is_written(c, UPSTREAM):
         conn_close(w, c, REASON_FLUSH_TIMEOUT)
     elif c.is_waiting:
         pool_stop_waiting(w, c)

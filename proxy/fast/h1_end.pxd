@@ -12,14 +12,15 @@ from proxy.fast.conn cimport (
 from proxy.fast.exchange cimport exchange_begin, exchange_end
 from proxy.fast.golden cimport golden_of
 from proxy.fast.limits cimport BUF_BYTES, FLOW_TURN_BYTES
-from proxy.fast.platform cimport EAGAIN, EINTR, SHUT_WR, errno, recv, shutdown
+from proxy.fast.platform cimport EAGAIN, EINTR, errno, recv
 from proxy.fast.reasons cimport (
-    FLAG_DPE, FP_OK, METHOD_HEAD, METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_OK,
+    FLAG_DPE, FP_AGAIN, FP_OK, METHOD_HEAD, METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_OK,
     REASON_UPSTREAM_RESET,
 )
 from proxy.fast.relay cimport relay_write
 from proxy.fast.reply cimport reply_write
 from proxy.fast.request_log cimport h1_log_request
+from proxy.fast.side cimport side_is_written, side_shutdown
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_LINGER, REQUEST_DONE, RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, worker_t,
 )
@@ -35,17 +36,19 @@ cdef inline void h1_linger(worker_t* w, conn_t* c) noexcept nogil:
     if c.pending != NULL:
         buf_give(&w.bufs, c.pending)
         c.pending = NULL
-    shutdown(c.down.fd, SHUT_WR)
     c.mode = MODE_LINGER
     c.active_ms = w.now_ms
     conn_arm_timer(w, c)
     h1_pump_linger(w, c)
 
 
-# Throw away what a lingering downstream sends; its FIN, or the timer, ends it.
+# Throw away what a lingering downstream sends; its FIN, or the timer, ends it. (Records are thrown
+# away as they are.)
 cdef inline void h1_pump_linger(worker_t* w, conn_t* c) noexcept nogil:
     cdef int64_t turn_bytes = FLOW_TURN_BYTES
     cdef int64_t n
+    if not c.flows[UPSTREAM].has_passed_fin:
+        c.flows[UPSTREAM].has_passed_fin = side_shutdown(w, &c.down) != FP_AGAIN
     while c.down.is_readable:
         if turn_bytes <= 0:
             conn_queue_ready(w, c)
@@ -64,7 +67,7 @@ cdef inline void h1_pump_linger(worker_t* w, conn_t* c) noexcept nogil:
 # The downstream connection ends once what it still gets is written.
 cdef inline void h1_end_downstream(worker_t* w, conn_t* c) noexcept nogil:
     c.must_end = 1
-    if c.flows[UPSTREAM].held == NULL and c.flows[UPSTREAM].pipe == NULL:
+    if side_is_written(c, UPSTREAM):
         h1_linger(w, c)
 
 

@@ -24,7 +24,7 @@ from proxy.fast.http1 cimport (
     h1_scan_trailers, h1_skip_empty_lines,
 )
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES, SPLICE_BYTES_MIN
-from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
+from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.reasons cimport (
     BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
     REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
@@ -33,6 +33,7 @@ from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
 )
 from proxy.fast.request_log cimport h1_log_request
+from proxy.fast.side cimport side_both_plain, side_is_written, side_recv
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD,
     REQUEST_WAITS, UPSTREAM, body_t, buf_t, conn_t, exchange_t, h1_head_t, worker_t,
@@ -50,7 +51,7 @@ cdef inline int h1_window(
         return FP_OK
     if not c.down.is_readable or c.flows[DOWNSTREAM].has_eof:
         return FP_AGAIN
-    n = recv(c.down.fd, w.scratch, BUF_BYTES, 0)
+    n = side_recv(w, &c.down, BUF_BYTES)
     if n <= 0:
         if n == 0:
             c.flows[DOWNSTREAM].has_eof = 1
@@ -61,8 +62,6 @@ cdef inline int h1_window(
         conn_close(w, c, relay_failure(DOWNSTREAM, errno))
         return FP_AGAIN
     relay_count_read(w, c, DOWNSTREAM, n)
-    if n < BUF_BYTES:
-        c.down.is_readable = c.down.is_hungup | c.down.is_urgent
     if c.pending == NULL:
         source[0] = w.scratch
         length[0] = <uint32_t>n
@@ -96,7 +95,8 @@ cdef inline bint h1_splice(
     cdef uint64_t before = c.flows[i].read_bytes
     if (run < SPLICE_BYTES_MIN and c.flows[i].mode != FLOW_SPLICE) or pending != NULL:
         return False
-    if run == 0 or not w.snapshot.splice_enabled or c.sides[1 - i].fd < 0:
+    if run == 0 or not w.snapshot.splice_enabled or c.sides[1 - i].fd < 0 or (
+            not side_both_plain(c)):
         c.flows[i].mode = FLOW_COPY
         return False
     c.flows[i].mode = FLOW_SPLICE
@@ -288,7 +288,7 @@ cdef inline void h1_pump_request(worker_t* w, conn_t* c, int64_t* turn_bytes) no
                 if not c.down.is_readable and c.flows[DOWNSTREAM].pipe == NULL:
                     return
                 continue
-        elif c.flows[UPSTREAM].held != NULL or c.flows[UPSTREAM].pipe != NULL:
+        elif not side_is_written(c, UPSTREAM):
             return                          # the answer before is not taken yet
         elif turn_bytes[0] <= 0:
             return

@@ -19,13 +19,14 @@ from proxy.fast.h1_rewrite cimport h1_emit_response, h1_keep_upgrade
 from proxy.fast.h1_upstream cimport h1_retry
 from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_scan
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
-from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno, recv
+from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.pool cimport up_release
 from proxy.fast.reasons cimport (
     BODY_CHUNKED, BODY_TUNNEL, BODY_UNTIL_CLOSE, FLAG_NONE, FLAG_UC, FLAG_UPE, FP_OK,
     HEADER_UPGRADE, REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
 )
 from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
+from proxy.fast.side cimport side_is_written, side_recv
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, h1_head_t, up_t, worker_t,
@@ -118,11 +119,11 @@ cdef inline int64_t h1_on_response_body(
 
 
 # Has the upstream nothing more to say? Only a read that filled its buffer leaves that open.
-cdef inline bint h1_is_silent(up_t* up) noexcept nogil:
-    cdef char byte = 0
+# The scratch is overwritten.
+cdef inline bint h1_is_silent(worker_t* w, up_t* up) noexcept nogil:
     if not up.side.is_readable:
         return True
-    if recv(up.side.fd, &byte, 1, 0) < 0 and errno == EAGAIN:
+    if side_recv(w, &up.side, 1) < 0 and errno == EAGAIN:
         up.side.is_readable = 0
         return True
     return False
@@ -132,12 +133,11 @@ cdef inline bint h1_is_silent(up_t* up) noexcept nogil:
 cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef up_t* up = c.up
-    cdef bint is_whole = x.request_state == REQUEST_DONE and (
-        c.flows[DOWNSTREAM].held == NULL and c.flows[DOWNSTREAM].pipe == NULL)
+    cdef bint is_whole = x.request_state == REQUEST_DONE and side_is_written(c, DOWNSTREAM)
     cdef bint closes = x.must_close or not is_whole or (w.draining >> c.direction) & 1
     cdef bint reusable = (
         x.upstream_persists and is_whole and up.pool != NULL and up.pending == NULL
-        and not up.side.is_hungup and h1_is_silent(up))
+        and not up.side.is_hungup and h1_is_silent(w, up))
     exchange_end(w, x, FLAG_NONE)
     c.exchange = NULL
     c.flows[DOWNSTREAM].mode = FLOW_COPY
@@ -154,8 +154,7 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     c.finished_count += 1
     if not closes:
         return
-    if is_whole and c.pending == NULL and not c.down.is_readable and (
-            c.flows[UPSTREAM].held == NULL and c.flows[UPSTREAM].pipe == NULL):
+    if is_whole and c.pending == NULL and not c.down.is_readable and side_is_written(c, UPSTREAM):
         conn_close(w, c, REASON_OK)         # nothing unread: closing sends FIN, no RST
     else:
         h1_end_downstream(w, c)
@@ -238,7 +237,7 @@ cdef inline void h1_pump_response(worker_t* w, conn_t* c, int64_t* turn_bytes) n
                     x.response_state != RESPONSE_DONE):
                 return
             continue
-        n = recv(up.side.fd, w.scratch, BUF_BYTES, 0)
+        n = side_recv(w, &up.side, BUF_BYTES)
         if n <= 0:
             if n < 0 and errno == EAGAIN:
                 up.side.is_readable = 0
@@ -248,8 +247,6 @@ cdef inline void h1_pump_response(worker_t* w, conn_t* c, int64_t* turn_bytes) n
             return
         relay_count_read(w, c, UPSTREAM, n)
         turn_bytes[0] -= n
-        if n < BUF_BYTES:
-            up.side.is_readable = up.side.is_hungup | up.side.is_urgent
         source = w.scratch
         length = <uint32_t>n
         if up.pending != NULL:

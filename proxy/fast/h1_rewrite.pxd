@@ -9,13 +9,18 @@ from libc.string cimport memcmp
 from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
 from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
 from proxy.fast.limits cimport LOG_ID_BYTES_MAX
+from proxy.fast.openssl cimport SHA256_BYTES
+from proxy.fast.peer cimport conn_peer
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
-    BODY_TUNNEL, HEADER_HOST, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR,
-    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
+    BODY_TUNNEL, DIRECTION_INBOUND, HEADER_CLIENT_CERT, HEADER_CLIENT_ID, HEADER_HOST,
+    HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO,
+    HEADER_X_REQUEST_ID,
 )
 from proxy.fast.request_log cimport h1_keep
-from proxy.fast.types cimport conn_t, exchange_t, h1_field_t, h1_head_t, request_log_t, worker_t
+from proxy.fast.types cimport (
+    conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, request_log_t, worker_t,
+)
 
 
 # The last field of that name, dropped to be written again behind the others; NULL when there is
@@ -28,6 +33,34 @@ cdef inline const h1_field_t* h1_drop_last(h1_head_t* head, uint8_t id) noexcept
             head.dropped_count += 1
             return &head.fields[i]
     return NULL
+
+
+# Strangers may not say who they are: what names the peer comes from us, or not at all.
+cdef inline void h1_drop_claims(h1_head_t* head) noexcept nogil:
+    cdef int i
+    if head.first[HEADER_CLIENT_CERT] < 0 and head.first[HEADER_CLIENT_ID] < 0:
+        return
+    for i in range(head.field_count):
+        if head.fields[i].id in (HEADER_CLIENT_CERT, HEADER_CLIENT_ID):
+            head.fields[i].is_dropped = 1
+            head.dropped_count += 1
+
+
+# Who the downstream has proved to be, in Envoy's form and in one word.
+cdef inline uint32_t h1_emit_peer(
+    const worker_t* w, char* out, uint32_t at, const peer_t* peer,
+) noexcept nogil:
+    cdef int i
+    at = emit_text(out, at, b"x-forwarded-client-cert: By=", 28)
+    at = emit_text(out, at, w.snapshot.own_id, w.snapshot.own_id_bytes)
+    at = emit_text(out, at, b";Hash=", 6)
+    for i in range(SHA256_BYTES):
+        at = emit_hex(out, at, peer.digest[i], 2)
+    at = emit_text(out, at, b";URI=", 5)
+    at = emit_text(out, at, peer.id, peer.id_bytes)
+    at = emit_text(out, at, b"\r\nremora-client-id: ", 20)
+    at = emit_text(out, at, peer.id, peer.id_bytes)
+    return emit_text(out, at, b"\r\n", 2)
 
 
 # Does the target name another host than Host does? The target wins (RFC 9112 section 3.2.2).
@@ -61,9 +94,12 @@ cdef inline uint32_t h1_emit_request(
 ) noexcept nogil:
     cdef const h1_field_t* forwarded = NULL
     cdef request_log_t* log = c.exchange.log
+    cdef const peer_t* peer = conn_peer(c)
     cdef char* out = w.out
     cdef uint32_t at
     cdef bint is_forwarding = w.snapshot.forwarded[c.direction]
+    if c.direction == DIRECTION_INBOUND or peer != NULL:
+        h1_drop_claims(head)
     if is_forwarding:
         forwarded = h1_drop_last(head, HEADER_X_FORWARDED_FOR)
     at = h1_emit_host(out, head, source, h1_has_other_host(head, source))
@@ -76,6 +112,8 @@ cdef inline uint32_t h1_emit_request(
         at = emit_text(out, at, b"\r\n", 2)
         if head.first[HEADER_X_FORWARDED_PROTO] < 0:
             at = emit_text(out, at, b"x-forwarded-proto: http\r\n", 25)
+    if peer != NULL:
+        at = h1_emit_peer(w, out, at, peer)
     if w.snapshot.request_ids and head.first[HEADER_X_REQUEST_ID] < 0:
         at = emit_text(out, at, b"x-request-id: ", 14)
         at = emit_hex(out, at, random_next(w.random), 16)

@@ -5,14 +5,15 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport conn_arm_timer, conn_drop_flow, conn_drop_upstream
 from proxy.fast.h1_end cimport h1_reply
-from proxy.fast.pool cimport pool_adopt, pool_find, pool_get, pool_take_idle, pool_wait
+from proxy.fast.pool cimport pool_adopt, pool_find, pool_get, pool_take_idle, pool_wait, up_close
 from proxy.fast.reasons cimport (
     EVENT_RETRIED, FLAG_OM, FLAG_UF, FP_AGAIN, FP_DONE, FP_OK, PHASE_CONNECTING,
-    REASON_CONNECT_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OPEN,
+    REASON_CONNECT_TIMEOUT, REASON_NO_FDS, REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OPEN,
+    REASON_TLS_FAILED, REASON_TLS_TIMEOUT,
 )
 from proxy.fast.stats cimport count
 from proxy.fast.types cimport DOWNSTREAM, conn_t, exchange_t, pool_t, worker_t
-from proxy.fast.upstream cimport upstream_dial
+from proxy.fast.upstream cimport upstream_dial, upstream_is_fit
 
 
 # The dial for an exchange failed: 504 for a time-out, else 503 (RFC 9110 section 15.6).
@@ -21,8 +22,25 @@ cdef inline void h1_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept
         h1_reply(w, c, 504, FLAG_UF, b"connect_timeout")
     elif reason in (REASON_NO_FDS, REASON_NO_MEMORY):
         h1_reply(w, c, 503, FLAG_OM, b"no_resources")
+    elif reason == REASON_TLS_FAILED:
+        h1_reply(w, c, 503, FLAG_UF, b"tls_failed")
+    elif reason == REASON_TLS_TIMEOUT:
+        h1_reply(w, c, 504, FLAG_UF, b"tls_timeout")
+    elif reason == REASON_NO_IDENTITY:
+        h1_reply(w, c, 503, FLAG_UF, b"no_identity")
     else:
         h1_reply(w, c, 503, FLAG_UF, b"connect_failed")
+
+
+# The pool of the endpoint, if it has one; the connection on top of it is what `c` needs. Others, made
+# for an identity or under roots that count no more, are closed (and the pool with its last one).
+cdef inline pool_t* h1_fit_pool(worker_t* w, conn_t* c) noexcept nogil:
+    cdef pool_t* pool
+    while True:
+        pool = pool_find(w, c.direction, &c.upstream)
+        if pool == NULL or pool.idle == NULL or upstream_is_fit(w, c, pool.idle):
+            return pool
+        up_close(w, pool.idle, False)
 
 
 # Get a connection for the exchange. FP_OK: c.up is connected. FP_AGAIN: dialled or queued; the
@@ -31,7 +49,7 @@ cdef inline int h1_acquire(worker_t* w, conn_t* c) noexcept nogil:
     cdef pool_t* pool
     cdef uint8_t reason
     if c.up == NULL:
-        pool = pool_find(w, c.direction, &c.upstream)
+        pool = h1_fit_pool(w, c)
         if pool != NULL and pool_take_idle(w, pool, c):
             return FP_OK
         if pool != NULL and pool.live_count >= w.snapshot.pool_connections_max:

@@ -5,15 +5,16 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from proxy.fast.chars cimport chars_equal
 from proxy.fast.reasons cimport (
-    HEADER_AUTHORIZATION, HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST,
-    HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE, HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_TE,
-    HEADER_TRACEPARENT, HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
-    HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
+    HEADER_AUTHORIZATION, HEADER_CLIENT_CERT, HEADER_CLIENT_ID, HEADER_CONNECTION,
+    HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
+    HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_TE, HEADER_TRACEPARENT, HEADER_TRAILER,
+    HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR,
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
 )
 
 cdef enum:
     HEADER_BYTES_MIN = 2
-    HEADER_BYTES_MAX = 17
+    HEADER_BYTES_MAX = 23
 
 
 # HEADER_* of a field name, HEADER_NONE for all that pass through unread (RFC 9110 section 5.1:
@@ -55,6 +56,10 @@ cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
         return HEADER_TRANSFER_ENCODING
     elif length == 17 and chars_equal(name, length, b"x-forwarded-proto", 17):
         return HEADER_X_FORWARDED_PROTO
+    elif length == 16 and chars_equal(name, length, b"remora-client-id", 16):
+        return HEADER_CLIENT_ID
+    elif length == 23 and chars_equal(name, length, b"x-forwarded-client-cert", 23):
+        return HEADER_CLIENT_CERT
     return HEADER_NONE
 
 
@@ -69,4 +74,5 @@ cdef inline bint header_may_trail(uint8_t id) noexcept nogil:
 cdef inline bint header_is_kept(uint8_t id) noexcept nogil:
     return id in (
         HEADER_HOST, HEADER_CONTENT_LENGTH, HEADER_TRANSFER_ENCODING, HEADER_AUTHORIZATION,
-        HEADER_X_REQUEST_ID, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_TRACEPARENT)
+        HEADER_X_REQUEST_ID, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_TRACEPARENT,
+        HEADER_CLIENT_CERT, HEADER_CLIENT_ID)

@@ -7,21 +7,25 @@
 # The upstream is being dialled meanwhile; if it speaks first, this is no HTTP, and the relay takes
 # over.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memset
 
+from proxy.fast.begin cimport begin_may_be_http
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, conn_label
 from proxy.fast.detect cimport detect_feed, detect_finish
 from proxy.fast.h1 cimport h1_pump
 from proxy.fast.limits cimport BUF_BYTES
-from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno, recv
+from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno
 from proxy.fast.reasons cimport (
-    PROTOCOL_HTTP1, PROTOCOL_PENDING, REASON_NO_MEMORY, REASON_OPEN, REASON_UPSTREAM_RESET,
-    SPEAKER_DOWNSTREAM, SPEAKER_NONE,
+    HANDLING_OPAQUE, PROTOCOL_HTTP1, PROTOCOL_OPAQUE, PROTOCOL_PENDING, PROTOCOL_TLS,
+    REASON_NO_MEMORY, REASON_OPEN, REASON_UPSTREAM_RESET, SPEAKER_DOWNSTREAM, SPEAKER_NONE,
 )
 from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
-from proxy.fast.slab cimport slab_take
+from proxy.fast.side cimport side_recv
+from proxy.fast.slab cimport slab_give, slab_take
+from proxy.fast.terminate cimport terminate_held
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM, conn_t, sni_t, worker_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM, conn_t, detect_t, sni_t, worker_t,
 )
 from proxy.fast.upstream cimport upstream_dial
 
@@ -29,7 +33,9 @@ from proxy.fast.upstream cimport upstream_dial
 # Not HTTP, or too late to find out: the relay takes it from here, with what was held back.
 cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint8_t reason = c.dial_reason
-    if c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
+    if c.protocol == PROTOCOL_PENDING and c.handling == HANDLING_OPAQUE:
+        conn_label(w, c, PROTOCOL_OPAQUE)
+    elif c.protocol == PROTOCOL_PENDING and c.speaker != SPEAKER_NONE:
         detect_finish(&c.detect, c.sni)
         conn_label(w, c, c.detect.protocol)
     c.mode = MODE_RELAY
@@ -45,10 +51,25 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
     relay_pump(w, c, UPSTREAM)
 
 
+# A ClientHello that names us: what comes inside is looked at anew.
+cdef inline void intake_to_tls(worker_t* w, conn_t* c) noexcept nogil:
+    memset(&c.detect, 0, sizeof(detect_t))
+    c.speaker = SPEAKER_NONE
+    if c.sni != NULL:
+        slab_give(&w.snis, c.sni)
+        c.sni = NULL
+    terminate_held(w, c)
+    if c.close_reason == REASON_OPEN:
+        conn_arm_timer(w, c)
+
+
 # The look at the first bytes is over.
 cdef inline void intake_decided(worker_t* w, conn_t* c) noexcept nogil:
+    if c.may_be_mesh and c.detect.protocol == PROTOCOL_TLS and c.detect.is_mesh:
+        intake_to_tls(w, c)
+        return
     conn_label(w, c, c.detect.protocol)
-    if c.protocol != PROTOCOL_HTTP1:
+    if c.protocol != PROTOCOL_HTTP1 or not begin_may_be_http(w, c):
         intake_to_relay(w, c)
         return
     c.mode = MODE_HTTP
@@ -61,8 +82,20 @@ cdef inline void intake_decided(worker_t* w, conn_t* c) noexcept nogil:
 
 # May bytes that start like this be held back? A method is upper case by convention; a client of
 # another protocol that sends a few capitals and waits gets its answer after detect_ms.
-cdef inline bint intake_is_promising(uint8_t first) noexcept nogil:
-    return c'A' <= first <= c'Z' or first == 0x16
+cdef inline bint intake_is_promising(
+    const worker_t* w, const conn_t* c, uint8_t first,
+) noexcept nogil:
+    if first == 0x16:
+        return True
+    return c'A' <= first <= c'Z' and begin_may_be_http(w, c)
+
+
+# The upstream spoke, or left. Is that the word of a protocol whose server speaks first? Not where the
+# downstream may be about to begin mesh TLS: it gets its time to do so.
+cdef inline bint intake_must_wait(const worker_t* w, const conn_t* c) noexcept nogil:
+    if not c.may_be_mesh:
+        return False
+    return c.pending != NULL or w.now_ms < c.opened_us // 1000 + w.snapshot.server_first_ms
 
 
 # Bytes from the downstream.
@@ -77,7 +110,7 @@ cdef inline void intake_take(worker_t* w, conn_t* c, uint32_t length) noexcept n
                      c.sni):
         intake_decided(w, c)
     elif c.flows[DOWNSTREAM].read_bytes == length and not intake_is_promising(
-            <uint8_t>w.scratch[0]):
+            w, c, <uint8_t>w.scratch[0]):
         intake_to_relay(w, c)
     else:
         conn_arm_timer(w, c)
@@ -87,11 +120,9 @@ cdef inline void intake_take(worker_t* w, conn_t* c, uint32_t length) noexcept n
 cdef inline void intake_pump(worker_t* w, conn_t* c) noexcept nogil:
     cdef int64_t n
     while c.down.is_readable and c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE:
-        n = recv(c.down.fd, w.scratch, BUF_BYTES, 0)
+        n = side_recv(w, &c.down, BUF_BYTES)
         if n > 0:
             relay_count_read(w, c, DOWNSTREAM, n)
-            if n < BUF_BYTES:
-                c.down.is_readable = c.down.is_hungup | c.down.is_urgent
             intake_take(w, c, <uint32_t>n)
         elif n == 0:
             c.flows[DOWNSTREAM].has_eof = 1
@@ -101,7 +132,10 @@ cdef inline void intake_pump(worker_t* w, conn_t* c) noexcept nogil:
         elif errno != EINTR:
             conn_close(w, c, relay_failure(DOWNSTREAM, errno))
     if c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE and c.sides[UPSTREAM].is_readable:
-        intake_to_relay(w, c)               # the upstream spoke, or left
+        if intake_must_wait(w, c):
+            conn_arm_timer(w, c)
+        else:
+            intake_to_relay(w, c)
 
 
 # The dial failed before anybody knew what for. (An upstream that accepted and then reset has not
@@ -120,7 +154,7 @@ cdef inline void intake_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noex
 # speak.
 cdef inline void intake_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
     cdef uint8_t reason
-    if c.pending != NULL or c.dial_reason:
+    if c.pending != NULL or c.dial_reason or c.sides[UPSTREAM].is_readable:
         intake_to_relay(w, c)
         return
     reason = upstream_dial(w, c)

@@ -78,8 +78,8 @@ cdef enum:
     CHUNK_EXTENSION_BYTES_MAX = 256
     # Hex digits of a chunk size: below 2^60, so that no sum overflows.
     CHUNK_DIGITS_MAX = 15
-    # What we add to a head, and a small body that goes in the same write.
-    OUT_EXTRA_BYTES = 20480
+    # What we add to a head (with three SPIFFE IDs of 2 KiB), and a small body in the same write.
+    OUT_EXTRA_BYTES = 28672
     # A body up to this size goes out in one write with its head.
     BODY_JOIN_BYTES_MAX = 16384
     # Requests of one connection served before the others get their turn.
@@ -111,3 +111,17 @@ cdef enum:
     LOG_HOST_BYTES_MAX = 128
     LOG_AGENT_BYTES_MAX = 128
     LOG_ID_BYTES_MAX = 64
+    # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that was
+    # not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
+    SCRATCH_BYTES = 49664
+    # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
+    TLS_WRITE_BYTES_MAX = 65536
+    # A write whose records are larger than this is not copied out of OpenSSL's memory, and the
+    # memory goes with it; below it the memory is kept for the next write, even by idle connections.
+    TLS_KEPT_BYTES_MAX = 2048
+    # Certificates of peers that a worker remembers, about 200 bytes each. A pod has fewer peers; a
+    # stranger's are forgotten first, because nobody uses them.
+    PEERS_MAX = 4096
+    PEER_BUCKETS = 1024
+    # Certificates on their way to Python, a worker; a handshake that finds no place fails.
+    QUESTIONS_MAX = 256

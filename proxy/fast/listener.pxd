@@ -10,31 +10,32 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 
 from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard
 from proxy.fast.atomics cimport store_relaxed
-from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label
+from proxy.fast.begin cimport begin_serve
+from proxy.fast.conn cimport conn_arm_timer, conn_close
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, ACCEPT_PAUSE_MS
-from proxy.fast.lookup cimport lookup_is_opaque, lookup_service
+from proxy.fast.lookup cimport lookup_is_opaque, lookup_service, lookup_tls_mode
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLIN,
     EPOLL_CTL_MOD, IPPROTO_IP, IPPROTO_IPV6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER,
     SO_ORIGINAL_DST, accept4, clock_us, close, epoll_ctl, epoll_event, errno, getsockopt, linger,
     listen, setsockopt, sockaddr, sockaddr_storage, socklen_t,
 )
-from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
     EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING,
-    PROTOCOL_NONE, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LOOP,
+    PROTOCOL_NONE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_IDENTITY,
     REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
 )
+from proxy.fast.shake cimport shake_is_possible
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_INTAKE, MODE_RELAY, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM, addr_t,
-    conn_t, listener_t, service_address_t, worker_t,
+    DOWNSTREAM, MODE_TLS, TIMER_CONN, TLS_DISABLE, TLS_PERMISSIVE, TLS_STRICT, TOKEN_CONN,
+    TOKEN_LISTENER, UPSTREAM, addr_t, conn_t, listener_t, service_address_t, worker_t,
 )
 from proxy.fast.upstream cimport (
-    reserve_hold, token_make, upstream_dial, upstream_set_options, upstream_watch,
+    reserve_hold, token_make, upstream_mesh, upstream_set_options, upstream_watch,
 )
 
 # The destination before redirection. An IPv4-mapped peer is asked for with the IPv4 call.
@@ -106,20 +107,31 @@ cdef inline void listener_refuse(worker_t* w, const listener_t* l, int fd) noexc
     count(&w.stats.events[EVENT_LIMIT_CONNECTIONS])
 
 
-# Dial at once, unless the endpoint is known to speak HTTP: then a request may find an idle
-# connection to it, and none of its protocols speaks first. Returns REASON_OPEN or why not.
-cdef inline uint8_t listener_begin(worker_t* w, conn_t* c) noexcept nogil:
+# Whether who comes in must, or may, speak mesh TLS: TLS_*. What goes out of the pod never does.
+cdef inline uint8_t listener_tls_mode(
+    const worker_t* w, const listener_t* l, const conn_t* c,
+) noexcept nogil:
+    if l.target >= 0:
+        return w.snapshot.target_modes[l.target]
+    if l.direction == DIRECTION_INBOUND:
+        return lookup_tls_mode(w.snapshot, c.original_dst.port)
+    return TLS_DISABLE
+
+
+# Wait for TLS where it is a must; else go on at once. Returns REASON_OPEN or why not.
+cdef inline uint8_t listener_begin(worker_t* w, listener_t* l, conn_t* c) noexcept nogil:
     cdef uint8_t reason = REASON_OPEN
-    cdef uint8_t handling = listener_look_up(w, c)
-    if handling == HANDLING_OPAQUE:
-        conn_label(w, c, PROTOCOL_OPAQUE)
-    c.mode = MODE_RELAY
-    if handling == HANDLING_DETECT and w.snapshot.http_enabled:
-        c.mode = MODE_INTAKE
-    if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:
-        c.phase = PHASE_RELAYING
+    cdef uint8_t mode = listener_tls_mode(w, l, c)
+    c.handling = listener_look_up(w, c)
+    if mode == TLS_STRICT:
+        if not shake_is_possible(w):
+            return REASON_NO_IDENTITY
+        c.mode = MODE_TLS
+        c.phase = PHASE_RELAYING            # nothing is being dialled
     else:
-        reason = upstream_dial(w, c)
+        c.is_mesh = upstream_mesh(w, c) != NULL
+        c.may_be_mesh = mode == TLS_PERMISSIVE and w.snapshot.server_context != NULL
+        reason = begin_serve(w, c)
     if reason == REASON_OPEN and not upstream_watch(
             w, c.down.fd, token_make(TOKEN_CONN, c.head.slot, c.head.generation)):
         return REASON_NO_MEMORY
@@ -153,7 +165,7 @@ cdef inline void listener_open(
     count(&w.stats.open[c.direction][PROTOCOL_PENDING])
     reason = listener_route(w, l, c)
     if reason == REASON_OPEN:
-        reason = listener_begin(w, c)
+        reason = listener_begin(w, l, c)
     if reason != REASON_OPEN:
         conn_close(w, c, reason)
         return

@@ -46,6 +46,7 @@ cdef extern from *:
         memset(p, 0, n);
         return p;
     }
+    static inline void remora_set_errno(int error) { errno = error; }
     /* sched_setattr(2), struct sched_attr of its first version: ask for a slice of this thread,
        keeping its policy and nice value. Kernels before 6.12 take it and do nothing. */
     static inline void remora_ask_slice(unsigned long long slice_ns) {
@@ -60,6 +61,7 @@ cdef extern from *:
         (void)syscall(SYS_sched_setattr, 0, &attr, 0);
     }
     """
+    void set_errno "remora_set_errno"(int error) nogil
     void ask_slice "remora_ask_slice"(uint64_t slice_ns) nogil
     void* aligned_zeroed "remora_aligned_zeroed"(size_t n) nogil
     int EAGAIN, EINTR, EINPROGRESS, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, ENETUNREACH

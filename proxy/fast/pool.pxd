@@ -15,6 +15,7 @@ from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport POOL_BUCKETS
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
+from proxy.fast.side cimport side_free_tls, side_say_end
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.stats cimport count, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel
@@ -167,7 +168,9 @@ cdef inline void up_close(worker_t* w, up_t* up, bint as_reset) noexcept nogil:
         up.pool = NULL
     up.owner = NULL
     if up.side.fd >= 0:
-        if as_reset:
+        if not as_reset:
+            side_say_end(w, &up.side)
+        else:
             abort_at_once.l_onoff = 1
             abort_at_once.l_linger = 0
             setsockopt(up.side.fd, SOL_SOCKET, SO_LINGER, &abort_at_once, sizeof(linger))
@@ -203,4 +206,5 @@ cdef inline void up_reap(worker_t* w) noexcept nogil:
     while w.dead_ups != NULL:
         up = w.dead_ups
         w.dead_ups = up.next_dead
+        side_free_tls(w, &up.side)
         slab_give(&w.ups, up)

@@ -33,7 +33,30 @@ cdef enum:                  # conn_t.close_reason; the first writer wins
     REASON_OPERATOR = 19
     REASON_STOPPED = 20
     REASON_FLUSH_TIMEOUT = 21       # HTTP: the downstream takes nothing of its answer
-    REASON_COUNT = 22
+    REASON_TLS_FAILED = 22          # the handshake; stats_t.tls_failed says why
+    REASON_TLS_TIMEOUT = 23
+    REASON_TLS_BROKEN = 24          # a record that is none, after the handshake
+    REASON_PLAINTEXT_REFUSED = 25   # STRICT
+    REASON_NO_IDENTITY = 26         # TLS is due and we have no certificate that counts
+    REASON_COUNT = 27
+
+cdef enum:                  # tls_t.failure; stats_t.tls_failed
+    TLS_FAILED_NONE = 0
+    TLS_FAILED_NO_CERTIFICATE = 1   # the peer showed none
+    TLS_FAILED_UNTRUSTED = 2        # signed by nobody that we trust
+    TLS_FAILED_EXPIRED = 3
+    TLS_FAILED_NOT_YET_VALID = 4
+    TLS_FAILED_USAGE = 5            # a CA, or a key that may not do this
+    TLS_FAILED_IDENTITY = 6         # not exactly one well-formed SPIFFE ID
+    TLS_FAILED_TRUST_DOMAIN = 7     # not of ours
+    TLS_FAILED_UNEXPECTED = 8       # another identity than that of the endpoint
+    TLS_FAILED_VERSION = 9          # no version, cipher or group in common
+    TLS_FAILED_REFUSED = 10         # the peer sent an alert
+    TLS_FAILED_PROTOCOL = 11        # not TLS, or broken
+    TLS_FAILED_CLOSED = 12          # the peer went away
+    TLS_FAILED_TIMEOUT = 13
+    TLS_FAILED_RESOURCES = 14       # memory, or too many certificates to be looked at
+    TLS_FAILED_COUNT = 15
 
 cdef enum:                  # conn_t.direction, listener_t.direction
     DIRECTION_INBOUND = 0
@@ -92,7 +115,9 @@ cdef enum:                  # h1_field_t.id: the field names that mean something
     HEADER_TRACEPARENT = 15
     HEADER_AUTHORIZATION = 16
     HEADER_USER_AGENT = 17
-    HEADER_COUNT = 18
+    HEADER_CLIENT_CERT = 18         # x-forwarded-client-cert
+    HEADER_CLIENT_ID = 19           # remora-client-id
+    HEADER_COUNT = 20
 
 cdef enum:                  # h1_head_t.method
     METHOD_OTHER = 0

@@ -25,14 +25,17 @@ from proxy.fast.limits cimport (
 )
 from proxy.fast.pipes cimport pipe_give, pipe_take
 from proxy.fast.platform cimport (
-    EAGAIN, EINTR, EINVAL, ETIMEDOUT, MSG_NOSIGNAL, SHUT_WR, SPLICE_F_MOVE, SPLICE_F_NONBLOCK,
-    errno, recv, send, shutdown, splice,
+    EAGAIN, EINTR, EINVAL, EPROTO, ETIMEDOUT, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, errno, splice,
 )
 from proxy.fast.reasons cimport (
     EVENT_SPLICE_NO_PIPE, EVENT_SPLICE_STARTED, FP_AGAIN, FP_DONE, FP_OK, PHASE_CONNECTING,
     PHASE_HALF_OPEN, PROTOCOL_PENDING, REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT,
-    REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT,
-    SPEAKER_DOWNSTREAM, SPEAKER_NONE, SPEAKER_UPSTREAM,
+    REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_TLS_BROKEN, REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TIMEOUT, SPEAKER_DOWNSTREAM, SPEAKER_NONE, SPEAKER_UPSTREAM,
+)
+from proxy.fast.side cimport (
+    side_both_plain, side_flush, side_has_unsent, side_is_written, side_recv, side_send,
+    side_shutdown,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
@@ -44,6 +47,8 @@ from proxy.fast.types cimport (
 
 # The reason when side `i` failed with `error`.
 cdef inline uint8_t relay_failure(int i, int error) noexcept nogil:
+    if error == EPROTO:
+        return REASON_TLS_BROKEN
     if error == ETIMEDOUT:
         return REASON_DOWNSTREAM_TIMEOUT if i == DOWNSTREAM else REASON_UPSTREAM_TIMEOUT
     return REASON_DOWNSTREAM_RESET if i == DOWNSTREAM else REASON_UPSTREAM_RESET
@@ -101,12 +106,19 @@ cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
     cdef side_t* target = c.sides[1 - i]
     cdef int64_t n
-    while flow.held != NULL or flow.pipe != NULL:
+    cdef int status
+    while not side_is_written(c, i):
         if not target.is_writable:
             return FP_AGAIN
+        if side_has_unsent(target):
+            status = side_flush(w, target)
+            if status == FP_DONE:
+                relay_break(w, c, i, errno)
+            if status != FP_OK:
+                return status
+            continue
         if flow.held != NULL:
-            n = send(target.fd, buf_at(flow.held, flow.held.start), buf_length(flow.held),
-                     MSG_NOSIGNAL)
+            n = side_send(w, target, buf_at(flow.held, flow.held.start), buf_length(flow.held))
         else:
             n = splice(flow.pipe.read_fd, NULL, target.fd, NULL, flow.pipe.held_bytes,
                        SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
@@ -146,8 +158,8 @@ cdef inline int relay_write(
 ) noexcept nogil:
     cdef side_t* target = c.sides[1 - i]
     cdef int64_t written = 0
-    if c.flows[i].held == NULL and c.flows[i].pipe == NULL and target.is_writable:
-        written = send(target.fd, source, length, MSG_NOSIGNAL)
+    if side_is_written(c, i) and target.is_writable:
+        written = side_send(w, target, source, length)
         if written < 0:
             if errno != EAGAIN and errno != EINTR:
                 relay_break(w, c, i, errno)
@@ -184,15 +196,14 @@ cdef inline int relay_copy(
 ) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
     cdef side_t* source = c.sides[i]
-    cdef int64_t n = recv(source.fd, w.scratch, limit, 0)
+    cdef int64_t n = side_recv(w, source, limit)
     if n <= 0:
         return relay_read_ended(w, c, i, n)
     turn_bytes[0] -= n
     relay_count_read(w, c, i, n)
     if c.protocol == PROTOCOL_PENDING:
         relay_detect(w, c, i, w.scratch, <uint32_t>n)
-    if n < limit:
-        source.is_readable = source.is_hungup | source.is_urgent
+    if n < limit or not side_both_plain(c):
         flow.streak = 0
     elif limit == BUF_BYTES:
         flow.streak += 1
@@ -274,14 +285,19 @@ cdef inline int relay_splice(
 # Everything that side `i` said was written, its FIN is next. Both FINs passed: the end.
 cdef inline void relay_pass_fin(worker_t* w, conn_t* c, int i) noexcept nogil:
     cdef flow_t* flow = &c.flows[i]
+    cdef int status = FP_OK
     if flow.has_passed_fin:
         return
+    if not c.flows[1 - i].has_passed_fin or c.sides[1 - i].tls != NULL:
+        status = side_shutdown(w, c.sides[1 - i])
+    if status == FP_AGAIN:
+        return                          # close_notify finds no room: once it does, again
     flow.has_passed_fin = 1
-    if c.flows[1 - i].has_passed_fin:
-        conn_close(w, c, REASON_OK)     # closing the sockets sends this FIN, too
-        return
-    if shutdown(c.sides[1 - i].fd, SHUT_WR) < 0:
+    if status == FP_DONE:
         conn_close(w, c, relay_failure(1 - i, errno))
+        return
+    if c.flows[1 - i].has_passed_fin:
+        conn_close(w, c, REASON_OK)     # closing plain sockets sends this FIN, too
         return
     c.phase = PHASE_HALF_OPEN
     c.active_ms = w.now_ms

@@ -4,6 +4,7 @@
 #
 #   worker_t ──owns──▶ listener_t[]                accepts for one address
 #            ──owns──▶ slab of conn_t              one accepted connection and its upstream
+#            ──owns──▶ slabs of tls_t, peer_t      TLS of one socket; who was met behind it
 #            ──owns──▶ pools of buf_t, pipe_t      lent to a flow while it holds bytes, never longer
 #            ──owns──▶ wheel_t, rings, stats_t, golden_t
 #            ──borrows▶ snapshot_t                 immutable, for the length of one tick
@@ -15,13 +16,14 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
     LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX,
-    TIMER_LEVELS, TIMER_SLOTS,
+    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS, PORT_WORDS, SCRATCH_BYTES,
+    SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
+from proxy.fast.openssl cimport SHA256_BYTES
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
 )
 
 cdef enum:
@@ -118,6 +120,8 @@ cdef struct detect_t:           # detect.pxd: a resumable look at the first byte
     uint16_t extension_left     # bytes left in the extension
     uint16_t header_count       # bytes read of the record or field header
     uint8_t  has_name           # a server_name extension was met
+    uint8_t  is_mesh            # ALPN names us
+    uint8_t  name_count         # bytes of the ALPN name that match "remora" so far
 
 cdef struct sni_t:              # server name of a ClientHello; lent from the worker's slab
     slab_head_t head
@@ -164,7 +168,53 @@ cdef struct body_t:
     uint8_t  state
     uint8_t  digit_count
 
+cdef enum:                      # tls_t.state
+    TLS_SHAKING = 0             # the handshake is under way
+    TLS_ASKING = 1              # it is over; Python is asked who the peer is
+    TLS_OPEN = 2
+
+cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
+    slab_head_t head
+    void*    ssl                # own
+    void*    source             # borrow: the memory BIO that ssl reads; ssl owns it
+    void*    target             # borrow: the one that it writes
+    buf_t*   plain              # own: decrypted, and nobody asked for it yet; NULL: nothing
+    buf_t*   unsent             # own: records that the socket did not take yet; NULL: nothing
+    peer_t*  peer               # borrow, counted in peer.use_count; NULL before it is known
+    conn_t*  waiter             # borrow: whom to wake with the verdict; valid while TLS_ASKING
+    tls_t*   next_waiter        # peer.first_waiter, valid while TLS_ASKING
+    uint64_t began_us
+    uint32_t bundle_generation  # of the trusted roots that it was made under
+    uint8_t  state              # TLS_*
+    uint8_t  is_server
+    uint8_t  failure            # TLS_FAILED_*; 0: none
+    uint8_t  has_ended          # the peer said close_notify
+    uint8_t  has_said_end       # we did
+
+cdef enum:                      # peer_t.state
+    PEER_ASKED = 0              # Python looks at its certificate
+    PEER_KNOWN = 1
+    PEER_REFUSED = 2
+
+cdef struct peer_t:             # a certificate that somebody proved to be theirs; worker.peers
+    slab_head_t head
+    peer_t*  next_in_bucket
+    tls_t*   first_waiter       # valid while PEER_ASKED
+    char*    id                 # own: SPIFFE ID, id_bytes long, not terminated; NULL before
+    uint32_t use_count          # of tls_t that point here: 0 may be forgotten
+    uint32_t bundle_generation  # of the trusted roots that it was verified against
+    uint16_t id_bytes
+    uint16_t namespace_at       # offsets into `id`; of no bytes where the path is not Istio's
+    uint16_t namespace_bytes
+    uint16_t account_at
+    uint16_t account_bytes
+    uint16_t trust_domain_bytes # from byte 9 on
+    uint8_t  state              # PEER_*
+    uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
+    uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
+
 cdef struct side_t:             # one socket of a connection
+    tls_t*   tls                # own; NULL: plaintext
     int32_t  fd                 # own; -1 when there is none
     uint8_t  is_readable        # an edge promised bytes that we have not drained yet
     uint8_t  is_writable        # no EAGAIN since the last edge; 0 while connecting
@@ -245,6 +295,7 @@ cdef struct request_record_t:   # a finished exchange as Python gets to see it
 cdef struct golden_key_t:       # whose requests: all that tells one group from another
     uint32_t service            # Python's number of a name, or SERVICE_*
     uint8_t  direction
+    uint8_t  is_mesh
 
 cdef struct ending_t:           # how requests ended
     uint16_t status             # 0: no answer was made
@@ -303,6 +354,7 @@ cdef enum:                      # conn_t.mode
     MODE_RELAY = 1
     MODE_HTTP = 2
     MODE_LINGER = 3             # answered and half closed: what still comes is thrown away
+    MODE_TLS = 4                # a TLS handshake of the downstream
 
 cdef struct conn_t:             # one accepted connection; lives in worker.conns, dies in reap()
     slab_head_t head
@@ -349,6 +401,9 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint32_t service            # whose destination this is; SERVICE_UNKNOWN: nobody's we know
     uint8_t  must_end           # HTTP: once its answer is written
     uint8_t  dial_reason        # why the dial failed before the protocol was known; 0: it did not
+    uint8_t  handling           # HANDLING_*
+    uint8_t  is_mesh            # one side speaks mesh TLS, or is to
+    uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
@@ -364,6 +419,16 @@ cdef struct service_address_t:  # an address that the configuration knows
     addr_t   address
     uint32_t service
     uint8_t  handling           # HANDLING_*
+
+cdef enum:                      # who may come in; two bits a port in snapshot_t.tls_modes
+    TLS_DISABLE = 0             # nothing is terminated
+    TLS_PERMISSIVE = 1          # mesh TLS is, the rest is let in
+    TLS_STRICT = 2              # all must be TLS that we terminate
+
+cdef struct mesh_t:             # an endpoint that speaks mesh TLS
+    addr_t   address            # port 0: every port
+    const char* id              # borrow: snapshot's Python object; the SPIFFE ID expected of it
+    uint32_t id_bytes
 
 cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
     uint64_t version
@@ -392,6 +457,19 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint32_t* service_index     # own: hash table of 1 + index in `services`; 0: free
     uint32_t service_mask       # places of the table - 1
     uint64_t opaque_ports[PORT_WORDS]       # bit p % 64 of word p / 64: port p is opaque
+    void*    server_context     # borrow: SSL_CTX of the Python object; NULL: no identity, no TLS
+    void*    client_context
+    uint32_t bundle_generation  # changes when a root is trusted no more
+    uint64_t identity_ends_s    # Unix time from which our own certificate is worth nothing
+    const char* own_id          # borrow: our SPIFFE ID
+    uint32_t own_id_bytes
+    uint64_t tls_ms             # for a whole handshake
+    uint64_t server_first_ms    # how long a word of ours is held back for a ClientHello
+    mesh_t*  mesh               # own
+    uint32_t* mesh_index        # own: hash table of 1 + index in `mesh`; 0: free
+    uint32_t mesh_mask          # places of the table - 1
+    uint8_t* target_modes       # own: TLS_* of the downstream of explicit listener i
+    uint64_t tls_modes[PORT_WORDS * 2]      # TLS_* of what comes in for a port
 
 cdef struct ring_t:             # one producer thread, one consumer thread
     char*    items              # own
@@ -421,6 +499,7 @@ cdef struct record_t:           # a connection as Python gets to see it
     uint8_t  speaker
     uint8_t  reason
     uint8_t  is_spliced
+    uint8_t  is_mesh
     uint8_t  sni_length
     char     sni[SNI_BYTES_MAX + 1]
 
@@ -437,6 +516,7 @@ cdef enum:                      # command_t.op
     COMMAND_CLOSE_ONE = 4       # id
     COMMAND_RECORDS = 5         # a: on or off
     COMMAND_DUMP = 6            # pointer: dump_t
+    COMMAND_PEER = 7            # pointer: peer_answer_t, the worker's to free
 
 cdef struct command_t:
     uint32_t op
@@ -446,6 +526,22 @@ cdef struct command_t:
     int32_t  d
     uint64_t id
     void*    pointer
+
+cdef struct peer_question_t:    # worker to Python: whose certificate is this?
+    void*    certificate        # own, whoever has the record: X509 with a reference
+    uint32_t bundle_generation
+    uint8_t  digest[SHA256_BYTES]
+
+cdef struct peer_answer_t:      # Python to worker; `id_bytes` of SPIFFE ID follow in memory
+    uint32_t bundle_generation
+    uint16_t id_bytes
+    uint16_t namespace_at
+    uint16_t namespace_bytes
+    uint16_t account_at
+    uint16_t account_bytes
+    uint16_t trust_domain_bytes
+    uint8_t  failure            # TLS_FAILED_*; 0: this is who it is
+    uint8_t  digest[SHA256_BYTES]
 
 cdef struct stats_t:            # written by the worker, read by Python with relaxed loads
     uint64_t opened[DIRECTION_COUNT]
@@ -461,6 +557,12 @@ cdef struct stats_t:            # written by the worker, read by Python with rel
     uint64_t pool_live[DIRECTION_COUNT]
     uint64_t pool_waiting[DIRECTION_COUNT]
     uint64_t pool_reused[DIRECTION_COUNT]
+    uint64_t tls_handshakes[2]              # done: dialled, accepted (tls_t.is_server)
+    uint64_t tls_open[2]
+    uint64_t tls_failed[2][TLS_FAILED_COUNT]
+    uint64_t tls_bytes[2]                   # plaintext inside: received, sent
+    uint64_t tls_bucket[2][HISTOGRAM_BUCKETS]       # duration of handshakes
+    uint64_t tls_sum_us[2]
     uint64_t events[EVENT_COUNT]
     uint64_t ticks
     uint64_t longest_tick_us                # since Python last asked
@@ -479,10 +581,11 @@ cdef struct worker_t:
     ring_t   commands           # Python to worker
     ring_t   records            # worker to Python: connections
     ring_t   request_records    # worker to Python: requests
+    ring_t   questions          # worker to Python: certificates
     # From here on: the worker's own.
     stats_t  stats
     golden_t* groups[GROUP_BUCKETS]         # own: golden.pxd; Python follows the pointers, too
-    golden_t other_groups[DIRECTION_COUNT]  # of services that found no place there
+    golden_t other_groups[DIRECTION_COUNT * 2]      # of services that found no place there
     uint32_t group_count
     const snapshot_t* snapshot  # borrow: valid for this tick
     int32_t  index
@@ -505,6 +608,12 @@ cdef struct worker_t:
     slab_t   pools
     slab_t   exchanges
     slab_t   request_logs
+    slab_t   tlss
+    slab_t   peers
+    peer_t*  peer_buckets[PEER_BUCKETS]
+    uint32_t bundle_generation  # of the snapshot that was read last
+    uint32_t peer_hand          # where the next look for a forgettable peer begins
+    void*    digest             # borrow: OpenSSL's SHA-256
     pool_t*  buckets[POOL_BUCKETS]
     uint8_t  has_room           # some pool has room for who waits
     up_t*    dead_ups           # closed in this tick, freed at its end
@@ -519,5 +628,6 @@ cdef struct worker_t:
     listener_t listeners[LISTENERS_MAX]
     uint32_t listener_count     # slots used; closed ones have fd -1
     epoll_event events[TICK_EVENTS_MAX]
-    char     scratch[BUF_BYTES]  # where a copying read lands; bytes live until the read's return
+    char     scratch[SCRATCH_BYTES]      # where a read lands; bytes live until the read's return
+    char     cipher[BUF_BYTES]  # where TLS records land before they are read
     char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written

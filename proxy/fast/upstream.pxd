@@ -9,6 +9,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_is_loopback, addr_to_sockaddr
+from proxy.fast.lookup cimport lookup_mesh
+from proxy.fast.openssl cimport (
+    ALPN_ANY_BYTES, ALPN_HTTP_BYTES, ALPN_TCP_BYTES, alpn_any, alpn_http, alpn_tcp, openssl,
+)
 from proxy.fast.platform cimport (
     AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET,
     EFD_CLOEXEC, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE,
@@ -21,13 +25,16 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.pool cimport up_give_to
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, PHASE_CONNECTING, PHASE_RELAYING, REASON_CONNECT_FAILED,
-    REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS,
-    REASON_NO_MEMORY, REASON_OPEN, REASON_SOURCE_UNAVAILABLE, REASON_UPSTREAM_RESET,
+    DIRECTION_INBOUND, FP_DONE, FP_OK, HANDLING_OPAQUE, PHASE_CONNECTING, PHASE_RELAYING,
+    PROTOCOL_HTTP1, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
+    REASON_CONNECT_UNREACHABLE, REASON_NO_FDS, REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OPEN,
+    REASON_SOURCE_UNAVAILABLE, REASON_TLS_FAILED, REASON_UPSTREAM_RESET,
 )
+from proxy.fast.shake cimport shake_is_expected, shake_is_possible, shake_pump
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport observe
-from proxy.fast.types cimport TOKEN_UP, addr_t, conn_t, snapshot_t, up_t, worker_t
+from proxy.fast.tls cimport tls_new
+from proxy.fast.types cimport TOKEN_UP, addr_t, conn_t, mesh_t, snapshot_t, tls_t, up_t, worker_t
 
 
 cdef enum:
@@ -155,15 +162,69 @@ cdef inline int upstream_connect(worker_t* w, conn_t* c, up_t* up) noexcept nogi
     return error
 
 
+# The mesh endpoint that `c` goes to; NULL: it gets plaintext. What comes in goes to our own pod.
+cdef inline const mesh_t* upstream_mesh(const worker_t* w, const conn_t* c) noexcept nogil:
+    if c.direction == DIRECTION_INBOUND:
+        return NULL
+    return lookup_mesh(w.snapshot, &c.upstream)
+
+
+# Is a connection from the pool what `c` needs now? The snapshot may have changed meanwhile.
+cdef inline bint upstream_is_fit(
+    const worker_t* w, const conn_t* c, const up_t* up,
+) noexcept nogil:
+    cdef const mesh_t* mesh = upstream_mesh(w, c)
+    cdef const tls_t* tls = up.side.tls
+    if mesh == NULL or tls == NULL:
+        return mesh == NULL and tls == NULL
+    return tls.bundle_generation == w.snapshot.bundle_generation and shake_is_expected(tls, mesh)
+
+
 # The connection to the upstream stands.
 cdef inline void upstream_connected(worker_t* w, conn_t* c) noexcept nogil:
     c.connect_us = clock_us(CLOCK_MONOTONIC) - c.dialled_us
     observe(w.stats.connect_bucket[c.direction], &w.stats.connect_sum_us[c.direction],
             c.connect_us)
     c.up.is_connected = 1
-    c.up.side.is_writable = 1
     c.phase = PHASE_RELAYING
     c.active_ms = w.now_ms
+
+
+# Go on with the handshake. Returns the reason when it failed, else REASON_OPEN: c.phase tells whether
+# it is over.
+cdef inline uint8_t upstream_shake(worker_t* w, conn_t* c) noexcept nogil:
+    cdef const mesh_t* mesh = upstream_mesh(w, c)
+    cdef int status
+    if mesh == NULL:                    # no mesh endpoint any more: the next dial will know
+        return REASON_TLS_FAILED
+    status = shake_pump(w, c, &c.up.side, mesh)
+    if status == FP_DONE:
+        return REASON_TLS_FAILED
+    if status == FP_OK:
+        upstream_connected(w, c)
+    return REASON_OPEN
+
+
+# TCP stands. A mesh endpoint is told in ALPN what we know of the protocol inside.
+cdef inline uint8_t upstream_established(worker_t* w, conn_t* c) noexcept nogil:
+    cdef tls_t* tls
+    c.up.side.is_writable = 1
+    if upstream_mesh(w, c) == NULL:
+        upstream_connected(w, c)
+        return REASON_OPEN
+    if not shake_is_possible(w):
+        return REASON_NO_IDENTITY
+    tls = tls_new(w, w.snapshot.client_context, False)
+    if tls == NULL:
+        return REASON_NO_MEMORY
+    c.up.side.tls = tls
+    if c.protocol == PROTOCOL_HTTP1:
+        openssl.SSL_set_alpn_protos(tls.ssl, alpn_http, ALPN_HTTP_BYTES)
+    elif c.handling == HANDLING_OPAQUE:
+        openssl.SSL_set_alpn_protos(tls.ssl, alpn_tcp, ALPN_TCP_BYTES)
+    else:
+        openssl.SSL_set_alpn_protos(tls.ssl, alpn_any, ALPN_ANY_BYTES)
+    return upstream_shake(w, c)
 
 
 # Start the dial to c.upstream; c owns the new connection. Returns REASON_OPEN (connected or under
@@ -180,8 +241,8 @@ cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
     c.dialled_ms = (c.dialled_us + 999) // 1000         # rounded up: no timer fires early
     error = upstream_connect(w, c, up)
     if error == 0:
-        upstream_connected(w, c)
-    elif error != EINPROGRESS:
+        return upstream_established(w, c)
+    if error != EINPROGRESS:
         if error == EADDRNOTAVAIL and c.direction == DIRECTION_INBOUND:
             return REASON_SOURCE_UNAVAILABLE
         return upstream_failure(error)
@@ -206,5 +267,4 @@ cdef inline uint8_t upstream_dialled(worker_t* w, conn_t* c, uint32_t events) no
                 return REASON_OPEN
         if error:
             return upstream_failure(error)
-    upstream_connected(w, c)
-    return REASON_OPEN
+    return upstream_established(w, c)

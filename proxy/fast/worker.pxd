@@ -12,6 +12,7 @@
 # Nothing is freed before 6, so that pointers taken in 3 to 5 stay valid and stale events find a
 # connection that is marked closed, or none at all (generation).
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback
@@ -30,11 +31,14 @@ from proxy.fast.h1_response cimport h1_is_silent
 from proxy.fast.h1_upstream cimport h1_dial_failed
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
 from proxy.fast.limits cimport (
-    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, POOLS_MAX, TICK_EVENTS_MAX, WORKER_SLICE_NS,
+    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, PEERS_MAX, POOLS_MAX, QUESTIONS_MAX, TICK_EVENTS_MAX,
+    WORKER_SLICE_NS,
 )
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
 )
+from proxy.fast.openssl cimport openssl
+from proxy.fast.peer cimport peer_free_all
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI,
@@ -47,22 +51,26 @@ from proxy.fast.reasons cimport (
     DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING,
     PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
     REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
+    REASON_TLS_TIMEOUT, TLS_FAILED_TIMEOUT,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
 from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
+from proxy.fast.shake cimport shake_answered, shake_failed
 from proxy.fast.slab cimport slab_at, slab_find, slab_free, slab_init, slab_slot_count
 from proxy.fast.stats cimport count
+from proxy.fast.terminate cimport terminate_pump
 from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
 from proxy.fast.types cimport (
-    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
-    TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TOKEN_UP,
-    UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t, request_log_t,
-    request_record_t, side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, up_t, worker_t,
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
+    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER,
+    MODE_RELAY, MODE_TLS, TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN,
+    TOKEN_LISTENER, TOKEN_UP, UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t,
+    peer_answer_t, peer_question_t, peer_t, pool_t, record_t, request_log_t, request_record_t,
+    side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, tls_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
-    upstream_dialled, upstream_set_local, upstream_set_options,
+    upstream_dialled, upstream_set_local, upstream_set_options, upstream_shake,
 )
 
 
@@ -87,6 +95,8 @@ cdef inline int worker_init(
     slab_init(&w.pools, sizeof(pool_t), POOLS_MAX)
     slab_init(&w.exchanges, sizeof(exchange_t), connections_max)
     slab_init(&w.request_logs, sizeof(request_log_t), connections_max)
+    slab_init(&w.tlss, sizeof(tls_t), connections_max * 3)
+    slab_init(&w.peers, sizeof(peer_t), PEERS_MAX)
     golden_init(w)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
@@ -104,11 +114,32 @@ cdef inline int worker_init(
         return FP_DONE
     if not ring_init(&w.request_records, sizeof(request_record_t), record_count):
         return FP_DONE
+    if not ring_init(&w.questions, sizeof(peer_question_t), QUESTIONS_MAX):
+        return FP_DONE
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_COMMANDS, 0, 0)
     if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, w.command_fd, &event) < 0:
         return FP_DONE
     return FP_OK
+
+
+# Certificates that nobody looked at, and answers that nobody heard.
+cdef inline void worker_free_questions(worker_t* w) noexcept nogil:
+    cdef peer_question_t* question
+    cdef command_t* command
+    if w.questions.items != NULL:
+        question = <peer_question_t*>ring_peek(&w.questions)
+        while question != NULL:
+            openssl.X509_free(question.certificate)
+            ring_take(&w.questions)
+            question = <peer_question_t*>ring_peek(&w.questions)
+    if w.commands.items != NULL:
+        command = <command_t*>ring_peek(&w.commands)
+        while command != NULL:
+            if command.op == COMMAND_PEER:
+                free(command.pointer)
+            ring_take(&w.commands)
+            command = <command_t*>ring_peek(&w.commands)
 
 
 # Free what worker_init() made. The worker must have stopped, or never have run.
@@ -119,12 +150,17 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     slab_free(&w.pools)
     slab_free(&w.exchanges)
     slab_free(&w.request_logs)
+    slab_free(&w.tlss)
+    peer_free_all(w)
+    slab_free(&w.peers)
     golden_free(w)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
+    worker_free_questions(w)
     ring_free(&w.commands)
     ring_free(&w.records)
     ring_free(&w.request_records)
+    ring_free(&w.questions)
     if w.epoll_fd >= 0:
         close(w.epoll_fd)
     if w.command_fd >= 0:
@@ -174,6 +210,8 @@ cdef inline void worker_pump(worker_t* w, conn_t* c) noexcept nogil:
         h1_pump(w, c)
     elif c.mode == MODE_LINGER:
         h1_pump_linger(w, c)
+    elif c.mode == MODE_TLS:
+        terminate_pump(w, c)
     else:
         intake_pump(w, c)
 
@@ -200,15 +238,20 @@ cdef inline void worker_on_conn(worker_t* w, conn_t* c, int i, uint32_t events) 
     if c.close_reason != REASON_OPEN:
         return
     if i == UPSTREAM and c.phase == PHASE_CONNECTING:
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+        was_writable = 0                    # once it stands, its flows get a turn
+        if c.up.side.tls != NULL:
+            worker_note_event(&c.up.side, events)
+            reason = upstream_shake(w, c)
+        elif events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            reason = upstream_dialled(w, c, events)
+        else:
             return
-        reason = upstream_dialled(w, c, events)
         if reason != REASON_OPEN:
             worker_on_dial_failed(w, c, reason)
             return
+        conn_arm_timer(w, c)
         if c.phase == PHASE_CONNECTING:
             return
-        conn_arm_timer(w, c)
     worker_note_event(c.sides[i], events)
     if c.mode == MODE_RELAY:
         worker_on_relay(w, c, i, events, was_writable)
@@ -234,7 +277,7 @@ cdef inline void worker_on_up(worker_t* w, up_t* up, uint32_t events) noexcept n
     # bytes that were read already, earlier in this batch, when it still had an owner: look.
     if events & EPOLLIN:
         up.side.is_readable = 1
-    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or not h1_is_silent(up):
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or not h1_is_silent(w, up):
         up_close(w, up, False)
 
 
@@ -297,12 +340,19 @@ cdef inline void worker_on_conn_timer(worker_t* w, conn_t* c) noexcept nogil:
         conn_arm_timer(w, c)
     elif c.mode == MODE_LINGER:
         conn_close(w, c, REASON_OK)
+    elif c.mode == MODE_TLS:
+        if c.down.tls != NULL:
+            shake_failed(w, c.down.tls, TLS_FAILED_TIMEOUT)
+        conn_close(w, c, REASON_TLS_TIMEOUT)
+    elif c.phase == PHASE_CONNECTING and c.up != NULL and c.up.side.tls != NULL:
+        shake_failed(w, c.up.side.tls, TLS_FAILED_TIMEOUT)
+        worker_on_dial_failed(w, c, REASON_TLS_TIMEOUT)
     elif c.phase == PHASE_CONNECTING:
         worker_on_dial_failed(w, c, REASON_CONNECT_TIMEOUT)
     elif c.mode == MODE_HTTP:
         h1_on_timeout(w, c)
     elif c.mode == MODE_INTAKE and (
-            c.dial_reason or c.pending != NULL or c.up == NULL):
+            c.dial_reason or c.pending != NULL or c.up == NULL or c.up.side.is_readable):
         intake_on_timeout(w, c)
     elif c.phase == PHASE_HALF_OPEN:
         conn_close(w, c, REASON_HALF_OPEN_TIMEOUT)
@@ -420,6 +470,16 @@ cdef inline void worker_close_idle(worker_t* w) noexcept nogil:
             up_close(w, up, False)
 
 
+# A root is trusted no more: nobody gets an idle connection that was made under it.
+cdef inline void worker_close_withdrawn(worker_t* w) noexcept nogil:
+    cdef uint32_t slot
+    cdef up_t* up
+    for slot in range(slab_slot_count(&w.ups)):
+        up = <up_t*>slab_at(&w.ups, slot)
+        if up.head.is_live and up.owner == NULL and not up.is_dead and up.side.tls != NULL:
+            up_close(w, up, False)
+
+
 cdef inline void worker_stop(worker_t* w) noexcept nogil:
     cdef uint32_t i
     for i in range(w.listener_count):
@@ -442,6 +502,8 @@ cdef inline void worker_on_command(worker_t* w, const command_t* command) noexce
         w.records_enabled = <uint8_t>command.a
     elif command.op == COMMAND_DUMP:
         worker_dump(w, <dump_t*>command.pointer)
+    elif command.op == COMMAND_PEER:
+        shake_answered(w, <peer_answer_t*>command.pointer)
 
 
 cdef inline void worker_on_commands(worker_t* w) noexcept nogil:
@@ -460,6 +522,9 @@ cdef inline void worker_on_commands(worker_t* w) noexcept nogil:
 
 cdef inline void worker_adopt_snapshot(worker_t* w) noexcept nogil:
     w.snapshot = <const snapshot_t*>load_pointer(&w.next_snapshot)
+    if w.bundle_generation != w.snapshot.bundle_generation:
+        w.bundle_generation = w.snapshot.bundle_generation
+        worker_close_withdrawn(w)
     if w.snapshot.version != w.snapshot_version:
         store_release(&w.snapshot_version, w.snapshot.version)
         w.must_wake_python = 1
@@ -474,6 +539,8 @@ cdef inline void worker_run_ready(worker_t* w) noexcept nogil:
         following = c.next_ready
         conn_unqueue_ready(w, c)
         if c.close_reason == REASON_OPEN:
+            if c.phase == PHASE_CONNECTING and c.up != NULL and c.up.side.tls != NULL:
+                worker_on_conn(w, c, UPSTREAM, 0)       # the verdict on its peer is there
             worker_pump(w, c)
         c = following
 

@@ -88,6 +88,10 @@ class DirectorySource:
         self._read = looks
         self.load()
 
+    def adopt(self, material: Material) -> None:
+        """Take what the caller has read already as what was read last."""
+        self._fingerprint = material.fingerprint
+
     def load(self) -> None:
         """Read now. What is bad is told, and the identity before stays."""
         try:

@@ -481,7 +481,7 @@ cdef class Groups:
 
     def begin(self, service, *, direction=0):
         """Count a request; returns the service under which it was counted."""
-        cdef golden_key_t key
+        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
         cdef golden_t* group
         key.service = service
         key.direction = direction
@@ -490,14 +490,14 @@ cdef class Groups:
         return group.key.service
 
     def end(self, service, status, flag):
-        cdef golden_key_t key
+        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
         key.service = service
         key.direction = 0
         golden_count_ending(golden_group(self.worker, &key), status, flag)
 
     def endings(self, service):
         """(status, flag) -> count."""
-        cdef golden_key_t key
+        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
         cdef ending_t ending
         key.service = service
         key.direction = 0

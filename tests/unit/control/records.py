@@ -25,6 +25,7 @@ def connection(number: int = 1, **changes: object) -> Connection:
         connect_us=1_500,
         duration_us=20_250,
         spliced=False,
+        mesh=False,
     )
     return made._replace(**changes)  # type: ignore[arg-type]
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from proxy.config import GROUPS, read_config
 from proxy.drain import Drain
 from proxy.engine import Engine
 from proxy.events import Events
+from proxy.identity.authority import Authority, write_svid
+from proxy.identity.keeper import Keeper
+from proxy.identity.spiffe import of_service_account
 from proxy.metrics import Exposition
 from proxy.readiness import Readiness
 from proxy.snapshot import draft
@@ -24,15 +28,21 @@ HTTP = (DOCS / "http.md").read_text()
 
 
 @pytest.fixture
-def running(readable_log: ReadableLog) -> Iterator[Running]:
-    """A proxy that never started."""
+def running(readable_log: ReadableLog, tmp_path: Path) -> Iterator[Running]:
+    """A proxy that never started, with an identity."""
     log, settings = readable_log.log, read_config([], {})
+    signer = Authority.create(tmp_path / "ca", "cluster.local")
+    issued = signer.issue(of_service_account("cluster.local", "a", "b"), timedelta(hours=1))
+    write_svid(tmp_path / "svid", issued)
+    keeper = Keeper(tmp_path / "svid", engine.load_openssl(), log)
     made = Engine(1, 1)
     made.publish(draft(settings, []))
     readiness = Readiness(log, ())
     drain = Drain(settings, made, readiness, log)
     events = Events("off", 0)
-    yield Running(settings, log, [], made, events, readiness, drain, 1, time.monotonic())
+    yield Running(
+        *(settings, log, [], made, events, readiness, drain, 1, time.monotonic()), keeper=keeper
+    )
     made.stop()
 
 

@@ -1,0 +1,125 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L0. OpenSSL by function pointers, so that we link none: the one of the cryptography wheel is used,
+# which also made the contexts (proxy/symbols.py fills the table and says what is missing).
+#
+# Rule 1: a pointer is called only after openssl_is_loaded(); a snapshot with contexts proves it.
+# Rule 2: its error queue belongs to the thread: cleared before each call whose outcome is asked.
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef extern from *:
+    """
+    #include <string.h>
+    /* name, result, arguments: in the order of the table */
+    #define REMORA_OPENSSL(F) \\
+        F(SSL_new, void *, (void *)) \\
+        F(SSL_free, void, (void *)) \\
+        F(SSL_set_bio, void, (void *, void *, void *)) \\
+        F(SSL_set_accept_state, void, (void *)) \\
+        F(SSL_set_connect_state, void, (void *)) \\
+        F(SSL_set_alpn_protos, int, (void *, const unsigned char *, unsigned int)) \\
+        F(SSL_do_handshake, int, (void *)) \\
+        F(SSL_read, int, (void *, void *, int)) \\
+        F(SSL_write, int, (void *, const void *, int)) \\
+        F(SSL_shutdown, int, (void *)) \\
+        F(SSL_get_error, int, (void *, int)) \\
+        F(SSL_get_verify_result, long, (void *)) \\
+        F(SSL_get_peer_certificate, void *, (void *)) \\
+        F(SSL_get0_alpn_selected, void, (void *, const unsigned char **, unsigned int *)) \\
+        F(BIO_s_mem, void *, (void)) \\
+        F(BIO_new, void *, (void *)) \\
+        F(BIO_new_mem_buf, void *, (const void *, int)) \\
+        F(BIO_free, int, (void *)) \\
+        F(BIO_read, int, (void *, void *, int)) \\
+        F(BIO_set_mem_eof_return, long, (void *, int)) \\
+        F(BIO_get_mem_data, long, (void *, char **)) \\
+        F(ERR_clear_error, void, (void)) \\
+        F(ERR_peek_error, unsigned long, (void)) \\
+        F(ERR_GET_REASON, int, (unsigned long)) \\
+        F(EVP_get_digestbyname, void *, (const char *)) \\
+        F(X509_digest, int, (void *, void *, unsigned char *, unsigned int *)) \\
+        F(X509_free, void, (void *)) \\
+        F(i2d_X509_bio, int, (void *, void *))
+    #define REMORA_FIELD(name, result, arguments) result (*name) arguments;
+    #define REMORA_NAME(name, result, arguments) #name,
+    typedef struct { REMORA_OPENSSL(REMORA_FIELD) } remora_openssl_t;
+    static remora_openssl_t remora_openssl;
+    static const char *const remora_openssl_names[] = { REMORA_OPENSSL(REMORA_NAME) };
+    enum { REMORA_OPENSSL_COUNT = sizeof remora_openssl_names / sizeof *remora_openssl_names };
+    static inline void remora_openssl_set(int i, void *function) {
+        memcpy((char *)&remora_openssl + i * sizeof(void *), &function, sizeof(void *));
+    }
+
+    /* The one of the offered protocols that we like best. One that offers none, or others, is
+       answered without: it may be a peer that knows no mesh (RFC 7301 section 3.2). */
+    __attribute__((unused)) static const unsigned char remora_alpn_http[] = "\\x0fremora-http/1.1\\x08http/1.1";
+    __attribute__((unused)) static const unsigned char remora_alpn_any[] = "\\x06remora\\x08http/1.1";
+    __attribute__((unused)) static const unsigned char remora_alpn_tcp[] = "\\x0aremora-tcp";
+    __attribute__((unused))
+    static int remora_alpn_select(void *ssl, const unsigned char **out, unsigned char *out_bytes,
+                                  const unsigned char *in, unsigned int in_bytes, void *arg) {
+        static const char *const names[] = {"remora-http/1.1", "remora-tcp", "remora", "http/1.1"};
+        (void)ssl; (void)arg;
+        for (unsigned int n = 0; n < sizeof names / sizeof *names; n++) {
+            size_t length = strlen(names[n]);
+            for (unsigned int i = 0; i < in_bytes; i += in[i] + 1u) {
+                if (in[i] == length && i + 1 + length <= in_bytes
+                        && memcmp(in + i + 1, names[n], length) == 0) {
+                    *out = in + i + 1;
+                    *out_bytes = (unsigned char)length;
+                    return 0;           /* SSL_TLSEXT_ERR_OK */
+                }
+            }
+        }
+        return 3;                       /* SSL_TLSEXT_ERR_NOACK */
+    }
+    """
+    ctypedef struct openssl_t "remora_openssl_t":
+        void* (*SSL_new)(void* context) noexcept nogil
+        void (*SSL_free)(void* ssl) noexcept nogil
+        void (*SSL_set_bio)(void* ssl, void* source, void* target) noexcept nogil
+        void (*SSL_set_accept_state)(void* ssl) noexcept nogil
+        void (*SSL_set_connect_state)(void* ssl) noexcept nogil
+        int (*SSL_set_alpn_protos)(
+            void* ssl, const uint8_t* names, unsigned int length) noexcept nogil
+        int (*SSL_do_handshake)(void* ssl) noexcept nogil
+        int (*SSL_read)(void* ssl, void* target, int room) noexcept nogil
+        int (*SSL_write)(void* ssl, const void* source, int length) noexcept nogil
+        int (*SSL_shutdown)(void* ssl) noexcept nogil
+        int (*SSL_get_error)(void* ssl, int result) noexcept nogil
+        long (*SSL_get_verify_result)(void* ssl) noexcept nogil
+        void* (*SSL_get_peer_certificate)(void* ssl) noexcept nogil
+        void (*SSL_get0_alpn_selected)(
+            void* ssl, const uint8_t** name, unsigned int* length) noexcept nogil
+        void* (*BIO_s_mem)() noexcept nogil
+        void* (*BIO_new)(void* method) noexcept nogil
+        void* (*BIO_new_mem_buf)(const void* source, int length) noexcept nogil
+        int (*BIO_free)(void* bio) noexcept nogil
+        int (*BIO_read)(void* bio, void* target, int room) noexcept nogil
+        long (*BIO_set_mem_eof_return)(void* bio, int result) noexcept nogil
+        long (*BIO_get_mem_data)(void* bio, char** data) noexcept nogil
+        void (*ERR_clear_error)() noexcept nogil
+        unsigned long (*ERR_peek_error)() noexcept nogil
+        int (*ERR_GET_REASON)(unsigned long error) noexcept nogil
+        void* (*EVP_get_digestbyname)(const char* name) noexcept nogil
+        int (*X509_digest)(
+            void* x509, void* digest, uint8_t* target, unsigned int* length) noexcept nogil
+        void (*X509_free)(void* x509) noexcept nogil
+        int (*i2d_X509_bio)(void* bio, void* x509) noexcept nogil
+    openssl_t openssl "remora_openssl"
+    const char** openssl_names "remora_openssl_names"
+    int OPENSSL_COUNT "REMORA_OPENSSL_COUNT"
+    void openssl_set "remora_openssl_set"(int i, void* function) nogil
+    void* alpn_select "((void *)remora_alpn_select)"
+    const uint8_t* alpn_http "remora_alpn_http"
+    const uint8_t* alpn_any "remora_alpn_any"
+    const uint8_t* alpn_tcp "remora_alpn_tcp"
+    unsigned int ALPN_HTTP_BYTES "(sizeof remora_alpn_http - 1)"
+    unsigned int ALPN_ANY_BYTES "(sizeof remora_alpn_any - 1)"
+    unsigned int ALPN_TCP_BYTES "(sizeof remora_alpn_tcp - 1)"
+
+cdef enum:                  # openssl/ssl.h
+    SSL_ERROR_SSL = 1
+    SSL_ERROR_WANT_READ = 2
+    SSL_ERROR_ZERO_RETURN = 6
+    SHA256_BYTES = 32

@@ -1,0 +1,114 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L4. Who is behind a certificate. OpenSSL has verified its chain; whether it names exactly one
+# identity, and whose, Python says once for each certificate and bundle of trusted roots.
+#
+# Rule 1: a certificate is known by the SHA-256 of its DER and the generation of the bundle that
+#         verified it: with other roots it is looked at again.
+# Rule 2: bounded: what nobody uses is forgotten when the place is needed.
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy
+
+from proxy.fast.check cimport FP_ASSERT
+from proxy.fast.limits cimport PEERS_MAX, PEER_BUCKETS
+from proxy.fast.openssl cimport SHA256_BYTES
+from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
+from proxy.fast.types cimport DOWNSTREAM, PEER_ASKED, conn_t, peer_t, tls_t, worker_t
+
+
+cdef inline peer_t** peer_bucket(worker_t* w, const uint8_t* digest) noexcept nogil:
+    return &w.peer_buckets[(digest[0] | <uint32_t>digest[1] << 8) % PEER_BUCKETS]
+
+
+# What is known of a certificate; NULL: nothing.
+cdef inline peer_t* peer_find(
+    worker_t* w, const uint8_t* digest, uint32_t bundle_generation,
+) noexcept nogil:
+    cdef peer_t* peer = peer_bucket(w, digest)[0]
+    while peer != NULL:
+        if peer.bundle_generation == bundle_generation and memcmp(
+                peer.digest, digest, SHA256_BYTES) == 0:
+            return peer
+        peer = peer.next_in_bucket
+    return NULL
+
+
+cdef inline void peer_free(worker_t* w, peer_t* peer) noexcept nogil:
+    cdef peer_t** link = peer_bucket(w, peer.digest)
+    FP_ASSERT(peer.use_count == 0 and peer.first_waiter == NULL)
+    while link[0] != peer:
+        link = &link[0].next_in_bucket
+    link[0] = peer.next_in_bucket
+    free(peer.id)
+    slab_give(&w.peers, peer)
+
+
+# Forget one that nobody uses, the next in turn.
+cdef inline void peer_make_room(worker_t* w) noexcept nogil:
+    cdef uint32_t slots = slab_slot_count(&w.peers)
+    cdef uint32_t i
+    cdef peer_t* peer
+    for i in range(slots):
+        w.peer_hand = (w.peer_hand + 1) % slots
+        peer = <peer_t*>slab_at(&w.peers, w.peer_hand)
+        if peer.head.is_live and peer.use_count == 0 and peer.state != PEER_ASKED:
+            peer_free(w, peer)
+            return
+
+
+# A certificate that is met for the first time, to be asked about. NULL: no place.
+cdef inline peer_t* peer_new(
+    worker_t* w, const uint8_t* digest, uint32_t bundle_generation,
+) noexcept nogil:
+    cdef peer_t** bucket = peer_bucket(w, digest)
+    cdef peer_t* peer
+    if w.peers.live_count >= PEERS_MAX:
+        peer_make_room(w)
+    peer = <peer_t*>slab_take(&w.peers)
+    if peer == NULL:
+        return NULL
+    memcpy(peer.digest, digest, SHA256_BYTES)
+    peer.bundle_generation = bundle_generation
+    peer.state = PEER_ASKED
+    peer.next_in_bucket = bucket[0]
+    bucket[0] = peer
+    return peer
+
+
+# Leave the list of those who wait for the verdict; it is short, and leaving early is rare.
+cdef inline void peer_stop_waiting(tls_t* tls) noexcept nogil:
+    cdef tls_t** link
+    if tls.waiter == NULL:
+        return
+    link = &tls.peer.first_waiter
+    while link[0] != tls:
+        link = &link[0].next_waiter
+    link[0] = tls.next_waiter
+    tls.waiter = NULL
+
+
+# The connection is over.
+cdef inline void peer_forget(tls_t* tls) noexcept nogil:
+    if tls.peer == NULL:
+        return
+    peer_stop_waiting(tls)
+    tls.peer.use_count -= 1
+    tls.peer = NULL
+
+
+# Who the downstream has proved to be; NULL: it speaks plaintext.
+cdef inline const peer_t* conn_peer(const conn_t* c) noexcept nogil:
+    if c.sides[DOWNSTREAM].tls == NULL:
+        return NULL
+    return c.sides[DOWNSTREAM].tls.peer
+
+
+# Forget all of them: the worker ends.
+cdef inline void peer_free_all(worker_t* w) noexcept nogil:
+    cdef uint32_t slot
+    cdef peer_t* peer
+    for slot in range(slab_slot_count(&w.peers)):
+        peer = <peer_t*>slab_at(&w.peers, slot)
+        if peer.head.is_live:
+            peer_free(w, peer)

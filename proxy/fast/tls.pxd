@@ -1,0 +1,185 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
+#
+# L5. TLS as a codec: records in, plaintext out, and the other way. It knows no socket.
+#
+# Rule 1: OpenSSL reads from the memory that it was fed, which is read to its end before the next
+#         call returns to the loop: what is left of a record stands in OpenSSL's own buffer.
+# Rule 2: OpenSSL writes to a memory BIO, which is emptied after each call (side.pxd sends it). So
+#         neither of them holds anything while nothing moves, and idle connections are small.
+# Rule 3: after a failure nothing is asked of it any more but its last alert.
+from libc.stdint cimport uint8_t, uint32_t
+
+from proxy.fast.buf cimport buf_give
+from proxy.fast.limits cimport TLS_KEPT_BYTES_MAX
+from proxy.fast.openssl cimport SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN, openssl
+from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
+from proxy.fast.reasons cimport (
+    FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_CLOSED, TLS_FAILED_EXPIRED, TLS_FAILED_NONE,
+    TLS_FAILED_NOT_YET_VALID, TLS_FAILED_NO_CERTIFICATE, TLS_FAILED_PROTOCOL, TLS_FAILED_REFUSED,
+    TLS_FAILED_UNTRUSTED, TLS_FAILED_USAGE, TLS_FAILED_VERSION,
+)
+from proxy.fast.slab cimport slab_give, slab_take
+from proxy.fast.types cimport tls_t, worker_t
+
+cdef enum:                      # what tls_read() returns beside a length
+    TLS_READ_END = 0            # close_notify
+    TLS_READ_AGAIN = -1         # nothing before more was fed
+    TLS_READ_FAILED = -2        # tls.failure says why
+
+cdef enum:                      # openssl/sslerr.h: reasons; from 1000 on alerts of the peer
+    SSL_R_NO_SHARED_CIPHER = 193
+    SSL_R_NO_CERTIFICATE = 199
+    SSL_R_UNSUPPORTED_PROTOCOL = 258
+    SSL_R_UNEXPECTED_EOF = 294
+    SSL_R_NO_SUITABLE_GROUPS = 295
+    SSL_R_NO_SUITABLE_KEY_SHARE = 101
+    SSL_R_ALERT_FIRST = 1000
+    SSL_R_ALERT_LAST = 1255
+
+cdef enum:                      # openssl/x509_vfy.h
+    X509_V_OK = 0
+    X509_V_NOT_YET_VALID = 9
+    X509_V_EXPIRED = 10
+    X509_V_INVALID_CA = 79
+    X509_V_INVALID_PURPOSE = 26
+    X509_V_NO_CERTSIGN = 32
+
+
+cdef inline void* tls_memory() noexcept nogil:
+    return openssl.BIO_new(openssl.BIO_s_mem())
+
+
+# TLS of a fresh socket with a context of the snapshot; NULL without memory. side_free_tls() ends it.
+cdef inline tls_t* tls_new(worker_t* w, void* context, bint is_server) noexcept nogil:
+    cdef tls_t* tls = <tls_t*>slab_take(&w.tlss)
+    if tls == NULL:
+        return NULL
+    openssl.ERR_clear_error()
+    tls.ssl = openssl.SSL_new(context)
+    tls.source = tls_memory()
+    tls.target = tls_memory()
+    if tls.ssl == NULL or tls.source == NULL or tls.target == NULL:
+        openssl.SSL_free(tls.ssl)               # all three take NULL
+        openssl.BIO_free(tls.source)
+        openssl.BIO_free(tls.target)
+        slab_give(&w.tlss, tls)
+        return NULL
+    openssl.SSL_set_bio(tls.ssl, tls.source, tls.target)        # both are its own from here on
+    if is_server:
+        openssl.SSL_set_accept_state(tls.ssl)
+    else:
+        openssl.SSL_set_connect_state(tls.ssl)
+    tls.is_server = is_server
+    tls.began_us = clock_us(CLOCK_MONOTONIC)
+    tls.bundle_generation = w.snapshot.bundle_generation
+    return tls
+
+
+cdef inline void tls_free(worker_t* w, tls_t* tls) noexcept nogil:
+    if tls.plain != NULL:
+        buf_give(&w.bufs, tls.plain)
+    if tls.unsent != NULL:
+        buf_give(&w.bufs, tls.unsent)
+    openssl.SSL_free(tls.ssl)
+    slab_give(&w.tlss, tls)
+
+
+# Why the last call failed, in our words.
+cdef inline uint8_t tls_failure_of(tls_t* tls) noexcept nogil:
+    cdef int reason = openssl.ERR_GET_REASON(openssl.ERR_peek_error())
+    cdef long verified = openssl.SSL_get_verify_result(tls.ssl)
+    if SSL_R_ALERT_FIRST <= reason <= SSL_R_ALERT_LAST:
+        return TLS_FAILED_REFUSED
+    if reason == SSL_R_NO_CERTIFICATE:
+        return TLS_FAILED_NO_CERTIFICATE
+    if reason in (SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_GROUPS,
+                  SSL_R_NO_SUITABLE_KEY_SHARE):
+        return TLS_FAILED_VERSION
+    if reason == SSL_R_UNEXPECTED_EOF:
+        return TLS_FAILED_CLOSED
+    if verified == X509_V_OK:
+        return TLS_FAILED_PROTOCOL
+    if verified == X509_V_EXPIRED:
+        return TLS_FAILED_EXPIRED
+    if verified == X509_V_NOT_YET_VALID:
+        return TLS_FAILED_NOT_YET_VALID
+    if verified in (X509_V_INVALID_PURPOSE, X509_V_INVALID_CA, X509_V_NO_CERTSIGN):
+        return TLS_FAILED_USAGE
+    return TLS_FAILED_UNTRUSTED
+
+
+# Give it records to read, borrowed until they were read to their end (rule 1). False: no memory.
+cdef inline bint tls_feed(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
+    cdef void* memory = openssl.BIO_new_mem_buf(source, <int>length)
+    if memory == NULL:
+        return False
+    openssl.BIO_set_mem_eof_return(memory, -1)                  # at its end: come again, no EOF
+    openssl.SSL_set_bio(tls.ssl, memory, tls.target)            # frees the one before
+    tls.source = memory
+    return True
+
+
+# A step of the handshake. FP_OK: it is over. FP_AGAIN: it needs more. FP_DONE: it failed.
+cdef inline int tls_shake(tls_t* tls) noexcept nogil:
+    cdef int result
+    openssl.ERR_clear_error()
+    result = openssl.SSL_do_handshake(tls.ssl)
+    if result == 1:
+        return FP_OK
+    if openssl.SSL_get_error(tls.ssl, result) == SSL_ERROR_WANT_READ:
+        return FP_AGAIN
+    if tls.failure == TLS_FAILED_NONE:
+        tls.failure = tls_failure_of(tls)
+    return FP_DONE
+
+
+# Plaintext of one record at most; returns its length, or TLS_READ_*.
+cdef inline int tls_read(tls_t* tls, char* target, uint32_t room) noexcept nogil:
+    cdef int n, error
+    openssl.ERR_clear_error()
+    n = openssl.SSL_read(tls.ssl, target, <int>room)
+    if n > 0:
+        return n
+    error = openssl.SSL_get_error(tls.ssl, n)
+    if error == SSL_ERROR_WANT_READ:
+        return TLS_READ_AGAIN
+    if error == SSL_ERROR_ZERO_RETURN:
+        return TLS_READ_END
+    tls.failure = tls_failure_of(tls)
+    return TLS_READ_FAILED
+
+
+# Encrypt all of it; the records wait in the target. False: it cannot.
+cdef inline bint tls_write(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
+    openssl.ERR_clear_error()
+    return openssl.SSL_write(tls.ssl, source, <int>length) == <int>length
+
+
+# Write close_notify, once.
+cdef inline void tls_say_end(tls_t* tls) noexcept nogil:
+    if tls.has_said_end or tls.failure != TLS_FAILED_NONE:
+        return
+    tls.has_said_end = 1
+    openssl.ERR_clear_error()
+    openssl.SSL_shutdown(tls.ssl)
+
+
+# Records that wait to be sent: where and how many bytes. Valid until the next call.
+cdef inline uint32_t tls_output(tls_t* tls, char** data) noexcept nogil:
+    cdef long length = openssl.BIO_get_mem_data(tls.target, data)
+    return <uint32_t>length if length > 0 else 0
+
+
+# All of `length` bytes of output were sent or kept elsewhere: empty the target. A large one is given
+# back with its memory.
+cdef inline void tls_output_taken(tls_t* tls, uint32_t length) noexcept nogil:
+    cdef char trash[TLS_KEPT_BYTES_MAX]
+    cdef void* fresh = NULL
+    if length > TLS_KEPT_BYTES_MAX:
+        fresh = tls_memory()
+    if fresh != NULL:
+        openssl.SSL_set_bio(tls.ssl, tls.source, fresh)         # frees the one before
+        tls.target = fresh
+        return
+    while openssl.BIO_read(tls.target, trash, TLS_KEPT_BYTES_MAX) > 0:
+        pass

@@ -1,0 +1,172 @@
+"""Flags of mesh TLS: who we are, who may come in, and who is known to be meshed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from proxy import values
+from proxy.identity import spiffe
+from proxy.options import Group, Option, Reader
+from proxy.values import Address, Forward
+
+# Who may come in: the data plane's words, in its order.
+DISABLE: Final = "disable"
+PERMISSIVE: Final = "permissive"
+STRICT: Final = "strict"
+MODES: Final = (DISABLE, PERMISSIVE, STRICT)
+
+
+class MeshEndpoint(NamedTuple):
+    """An endpoint that speaks mesh TLS, and the identity expected of it. Port 0: every port."""
+
+    host: str
+    port: int
+    identity: str
+
+    def __str__(self) -> str:
+        """Return the text that `mesh_endpoint` reads."""
+        if self.port:
+            return f"{Address(self.host, self.port)}={self.identity}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}={self.identity}"
+
+
+def mesh_endpoint(text: str) -> MeshEndpoint:
+    """Read "10.0.0.7=spiffe://cluster.local/ns/shop/sa/web", or with a port."""
+    where, equals, who = text.partition("=")
+    if not equals:
+        raise ValueError("has no identity (write ADDR[:PORT]=SPIFFE_ID)")
+    try:
+        identity = spiffe.parse(who)
+    except spiffe.SpiffeError as fault:
+        raise ValueError(f"has a bad identity {who!r}: it {fault}") from None
+    bare = where.removeprefix("[").removesuffix("]")
+    if values.is_ip(bare):
+        # The port only for the check, and the one spelling of the address.
+        return MeshEndpoint(values.endpoint(str(Address(bare, 1))).host, 0, str(identity))
+    return MeshEndpoint(*values.endpoint(where), str(identity))
+
+
+def port_modes(text: str) -> dict[int, str]:
+    """Read "8080=strict,9090=disable"."""
+    modes = {}
+    for part in filter(None, text.split(",")):
+        port, _, mode = part.partition("=")
+        if mode not in MODES:
+            raise ValueError(f"has a bad part {part!r} (write PORT=strict, permissive or disable)")
+        modes[values.integer_between(1, values.PORT_MAX)(port)] = mode
+    return modes
+
+
+IDENTITY: Final = Option(
+    flag="--identity",
+    parse=lambda text: Path(text) if text else None,
+    default="",
+    metavar="DIR",
+    help="our certificate and key, and who is trusted: tls.crt, tls.key,\n"
+    "ca.crt (cert-manager's CSI driver, `remora identity issue`), read\n"
+    "again when they change; without it there is no mesh TLS",
+)
+MTLS: Final = Option(
+    flag="--mtls",
+    parse=values.choice(*MODES),
+    default=PERMISSIVE,
+    metavar="MODE",
+    help="who may come in: strict (mesh TLS only), permissive (that and\n"
+    "everything else) or disable",
+)
+MTLS_PORTS: Final = Option(
+    flag="--mtls-ports",
+    parse=port_modes,
+    default="",
+    metavar="PORT=MODE[,..]",
+    help="ports of this pod where it is another",
+)
+MESH: Final = Option(
+    flag="--mesh",
+    parse=mesh_endpoint,
+    default="",
+    metavar="ADDR[:PORT]=ID",
+    repeatable=True,
+    help="an endpoint that speaks mesh TLS, and the SPIFFE ID expected of it",
+)
+LISTEN_MTLS: Final = Option(
+    flag="--listen-mtls",
+    parse=values.forward,
+    default="",
+    metavar="ADDR:PORT=TARGET:PORT",
+    repeatable=True,
+    help="as --listen, but who comes must speak mesh TLS",
+)
+TLS_TIMEOUT: Final = Option(
+    flag="--tls-timeout",
+    parse=values.duration_between("1ms", "1h"),
+    default="5s",
+    metavar="TIME",
+    help="for a whole handshake",
+)
+SERVER_FIRST_WAIT: Final = Option(
+    flag="--server-first-wait",
+    parse=values.duration_between("0", "1m"),
+    default="250ms",
+    metavar="TIME",
+    help="permissive only: how long the first word of an application is\n"
+    "held back for a peer that may be about to begin mesh TLS",
+)
+GROUP: Final = Group(
+    "Mesh TLS", (IDENTITY, MTLS, MTLS_PORTS, MESH, LISTEN_MTLS, TLS_TIMEOUT, SERVER_FIRST_WAIT)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshConfig:
+    """Settings of mesh TLS. Times in milliseconds."""
+
+    identity: Path | None
+    mode: str
+    ports: Mapping[int, str] = field(default_factory=dict)
+    endpoints: tuple[MeshEndpoint, ...]
+    forwards: tuple[Forward, ...]
+    tls_ms: int
+    server_first_ms: int
+
+    def settings(self) -> dict[str, int]:
+        """Return what a snapshot holds of it as plain numbers."""
+        return {"tls_ms": self.tls_ms, "server_first_ms": self.server_first_ms}
+
+
+def read_mesh(reader: Reader) -> MeshConfig:
+    """Read the flags of this group."""
+    return MeshConfig(
+        identity=reader.one(IDENTITY),
+        mode=reader.one(MTLS),
+        ports=reader.one(MTLS_PORTS),
+        endpoints=reader.many(MESH),
+        forwards=reader.many(LISTEN_MTLS),
+        tls_ms=reader.one(TLS_TIMEOUT),
+        server_first_ms=reader.one(SERVER_FIRST_WAIT),
+    )
+
+
+def mesh_faults(config: MeshConfig, reader: Reader) -> list[str]:
+    """Return what makes no sense without an identity, and endpoints that were given twice."""
+    faults = []
+    if config.identity is None:
+        wanting = [
+            (MTLS, config.mode == STRICT),
+            (MTLS_PORTS, STRICT in config.ports.values()),
+            (MESH, bool(config.endpoints)),
+            (LISTEN_MTLS, bool(config.forwards)),
+        ]
+        faults += [
+            f"{reader.blame(option)}: needs a certificate to show (add --identity)"
+            for option, is_wanting in wanting
+            if is_wanting
+        ]
+    seen: set[tuple[str, int]] = set()
+    for endpoint in config.endpoints:
+        if endpoint[:2] in seen:
+            faults.append(f"{reader.blame(MESH)}: '{endpoint}' is there twice")
+        seen.add(endpoint[:2])
+    return faults
