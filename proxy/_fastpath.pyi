@@ -192,6 +192,8 @@ class Engine:
         bytes[direction][4]: downstream read, downstream written, upstream read, upstream written;
         connect_bucket[direction][len(BUCKETS_US) + 1], connect_sum_us[direction];
         duration_bucket[...], duration_sum_us[direction]; events[len(EVENTS)];
+        tls_handshakes[role], tls_open[role], tls_failed[role][failure], tls_bucket[role][...],
+        tls_sum_us[role] (roles: dialled, accepted); tls_bytes: received, sent;
         pool[4][direction]: connections idle, live (idle ones included), requests waiting for one,
         and how often one was used again;
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);

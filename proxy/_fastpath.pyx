@@ -13,14 +13,16 @@ from collections import namedtuple
 
 from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from proxy._peers cimport answer_new, certificate_to_python
+from proxy._records cimport address_to_python, dump_free, dump_new, text_to_python
 from proxy._snapshot cimport (
+    snapshot_set_settings,
     snapshot_set_mesh, snapshot_set_modes, snapshot_set_services, snapshot_set_targets,
     snapshot_set_tls,
 )
-from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_to_text
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
 )
@@ -28,11 +30,10 @@ from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.golden cimport (
     GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
 )
-from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, SHA256_BYTES, TARGETS_MAX, WORKERS_MAX
 from proxy.fast.lookup cimport lookup_mark_opaque
-from proxy.fast.openssl cimport SHA256_BYTES, openssl_set
 from proxy.fast.openssl cimport (
-    OPENSSL_COUNT, SHA256_BYTES, alpn_select, openssl, openssl_names, openssl_set,
+    OPENSSL_COUNT, alpn_select, openssl, openssl_names, openssl_set,
 )
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
@@ -43,12 +44,13 @@ from proxy.fast.reasons cimport (
     REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
+from proxy.fast.snapshot cimport TLS_DISABLE, snapshot_t
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
-    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, TLS_DISABLE, addr_t, command_t,
-    dump_t, ending_t, golden_t, peer_answer_t, peer_question_t, record_t, request_log_t,
-    request_record_t, ring_t, snapshot_t, stats_t, worker_t,
+    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, command_t, dump_t, ending_t,
+    golden_t, peer_question_t, record_t, request_log_t, request_record_t, ring_t, stats_t,
+    worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -104,11 +106,6 @@ Request = namedtuple("Request", (
 Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
 
-cdef tuple address_to_python(const addr_t* address):
-    cdef char text[ADDR_TEXT_BYTES]
-    return (addr_to_text(address, text).decode("ascii"), address.port)
-
-
 cdef object record_to_python(const record_t* record, list services):
     return Connection(
         record.id, record.worker, DIRECTIONS[record.direction], services[record.service],
@@ -140,24 +137,6 @@ def openssl_functions():
 
 def alpn_callback():
     return <uintptr_t>alpn_select
-
-
-cdef bytes certificate_to_python(void* certificate):
-    cdef void* memory = openssl.BIO_new(openssl.BIO_s_mem())
-    cdef char* data = NULL
-    cdef long length
-    if memory == NULL:
-        raise MemoryError
-    try:
-        openssl.i2d_X509_bio(memory, certificate)
-        length = openssl.BIO_get_mem_data(memory, &data)
-        return data[:length]
-    finally:
-        openssl.BIO_free(memory)
-
-
-cdef str text_to_python(const char* text, uint32_t length):
-    return text[:length].decode("latin-1")
 
 
 cdef object request_to_python(const request_record_t* record, list services):
@@ -203,7 +182,6 @@ cdef class Snapshot:
 
     def __init__(self, version, settings, targets, services=(), opaque_ports=(), *, tls=None,
                  mesh=(), tls_mode=TLS_DISABLE, tls_ports=None, target_modes=()):
-        cdef int i
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
             raise ValueError(f"{kind} setting: {name}")
@@ -216,28 +194,7 @@ cdef class Snapshot:
         if len(targets) > TARGETS_MAX:
             raise ValueError(f"{len(targets)} targets; {TARGETS_MAX} are the most")
         self.c.version = version
-        for i in range(DIRECTION_COUNT):
-            self.c.connect_ms[i] = settings[f"connect_{DIRECTIONS[i]}_ms"]
-            self.c.forwarded[i] = settings[f"forwarded_{DIRECTIONS[i]}"]
-        self.c.idle_ms = settings["idle_ms"]
-        self.c.half_open_ms = settings["half_open_ms"]
-        self.c.keepalive_idle_s = settings["keepalive_idle_s"]
-        self.c.keepalive_interval_s = settings["keepalive_interval_s"]
-        self.c.keepalive_count = settings["keepalive_count"]
-        self.c.user_timeout_ms = settings["user_timeout_ms"]
-        self.c.detect_bytes_max = settings["detect_bytes_max"]
-        self.c.splice_enabled = settings["splice"]
-        self.c.http_enabled = settings["http"]
-        self.c.request_ids = settings["request_ids"]
-        self.c.detect_ms = settings["detect_ms"]
-        self.c.head_ms = settings["head_ms"]
-        self.c.tls_ms = settings["tls_ms"]
-        self.c.server_first_ms = settings["server_first_ms"]
-        self.c.http_idle_ms = settings["http_idle_ms"]
-        self.c.flush_ms = settings["flush_ms"]
-        self.c.pool_idle_ms = settings["pool_idle_ms"]
-        self.c.pool_connections_max = settings["pool_connections_max"]
-        self.c.body_bytes_max = settings["body_bytes_max"]
+        snapshot_set_settings(&self.c, settings, DIRECTIONS)
         snapshot_set_targets(&self.c, targets)
         snapshot_set_services(&self.c, list(services))
         for port in opaque_ports:
@@ -318,10 +275,8 @@ cdef class Engine:
             close(self.record_fd)
 
     cdef void _free_dump(self, int worker) noexcept:
-        if self.dumps[worker] != NULL:
-            free(self.dumps[worker].rows)
-            free(self.dumps[worker])
-            self.dumps[worker] = NULL
+        dump_free(self.dumps[worker])
+        self.dumps[worker] = NULL
 
     # Post a command. The worker must not be gone: stop() is the last one.
     cdef int _command(self, int worker, const command_t* command) except -1:
@@ -486,26 +441,12 @@ cdef class Engine:
         return result
 
     def answer(self, worker, generation, digest, spiffe_id, places, failure):
-        cdef peer_answer_t* answer
         cdef command_t command = command_t(op=COMMAND_PEER, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
-        cdef bytes text = spiffe_id.encode("ascii")
-        if len(digest) != SHA256_BYTES or len(text) > 2048:
-            raise ValueError("not a digest, or no SPIFFE ID")
-        answer = <peer_answer_t*>calloc(1, sizeof(peer_answer_t) + len(text))
-        if answer == NULL:
-            raise MemoryError
-        answer.bundle_generation = generation
-        memcpy(answer.digest, <const char*>digest, SHA256_BYTES)
-        answer.failure = failure
-        answer.id_bytes = len(text)
-        memcpy(<char*>answer + sizeof(peer_answer_t), <const char*>text, len(text))
-        (answer.trust_domain_bytes, answer.namespace_at, answer.namespace_bytes, answer.account_at,
-         answer.account_bytes) = places
-        command.pointer = answer
+        command.pointer = answer_new(generation, digest, spiffe_id.encode("ascii"), places, failure)
         try:
             self._command(worker, &command)
         except Exception:
-            free(answer)            # the worker never heard of it
+            free(command.pointer)   # the worker never heard of it
             raise
 
     def request_connections(self, limit):
@@ -517,23 +458,12 @@ cdef class Engine:
         i = 0
         try:
             for i in range(self.worker_count):
-                self.dumps[i] = self._new_dump(limit)
+                self.dumps[i] = dump_new(limit)
                 command.pointer = self.dumps[i]
                 self._command(i, &command)
         except Exception:
             self._free_dump(i)      # the worker never heard of it; others have theirs answered
             raise
-
-    cdef dump_t* _new_dump(self, uint32_t row_capacity) except NULL:
-        cdef dump_t* dump = <dump_t*>calloc(1, sizeof(dump_t))
-        if dump == NULL:
-            raise MemoryError
-        dump.row_capacity = row_capacity
-        dump.rows = <record_t*>calloc(max(row_capacity, 1), sizeof(record_t))
-        if dump.rows == NULL:
-            free(dump)
-            raise MemoryError
-        return dump
 
     def take_connections(self):
         cdef int i

@@ -9,13 +9,14 @@ from cpython.mem cimport PyMem_RawCalloc
 from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 
 from proxy.fast.addr cimport addr_from_text
+from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport SERVICE_ADDRESSES_MAX
 from proxy.fast.lookup cimport (
     lookup_add, lookup_add_mesh, lookup_place_count, lookup_set_tls_mode,
 )
-from proxy.fast.reasons cimport HANDLING_COUNT, SERVICE_COUNT
-from proxy.fast.types cimport (
-    TLS_DISABLE, TLS_STRICT, addr_t, mesh_t, service_address_t, snapshot_t,
+from proxy.fast.reasons cimport DIRECTION_COUNT, HANDLING_COUNT, SERVICE_COUNT
+from proxy.fast.snapshot cimport (
+    TLS_DISABLE, TLS_STRICT, mesh_t, service_address_t, snapshot_t,
 )
 
 
@@ -29,6 +30,34 @@ cdef inline int address_from_python(object host, object port, addr_t* target) ex
         raise ValueError(f"not an IP address: {host!r}")
     target.scope = int(scope or 0)
     target.port = port
+    return 0
+
+
+# Plain numbers, checked before.
+cdef inline int snapshot_set_settings(snapshot_t* s, dict settings, tuple directions) except -1:
+    cdef int i
+    for i in range(DIRECTION_COUNT):
+        s.connect_ms[i] = settings[f"connect_{directions[i]}_ms"]
+        s.forwarded[i] = settings[f"forwarded_{directions[i]}"]
+    s.idle_ms = settings["idle_ms"]
+    s.half_open_ms = settings["half_open_ms"]
+    s.keepalive_idle_s = settings["keepalive_idle_s"]
+    s.keepalive_interval_s = settings["keepalive_interval_s"]
+    s.keepalive_count = settings["keepalive_count"]
+    s.user_timeout_ms = settings["user_timeout_ms"]
+    s.detect_bytes_max = settings["detect_bytes_max"]
+    s.splice_enabled = settings["splice"]
+    s.http_enabled = settings["http"]
+    s.request_ids = settings["request_ids"]
+    s.detect_ms = settings["detect_ms"]
+    s.head_ms = settings["head_ms"]
+    s.tls_ms = settings["tls_ms"]
+    s.server_first_ms = settings["server_first_ms"]
+    s.http_idle_ms = settings["http_idle_ms"]
+    s.flush_ms = settings["flush_ms"]
+    s.pool_idle_ms = settings["pool_idle_ms"]
+    s.pool_connections_max = settings["pool_connections_max"]
+    s.body_bytes_max = settings["body_bytes_max"]
     return 0
 
 
@@ -67,7 +96,7 @@ cdef inline int snapshot_set_services(snapshot_t* s, list services) except -1:
     return 0
 
 
-# `tls`: addresses of the two SSL_CTX, our SPIFFE ID, generation of the bundle, Unix time of the end.
+# `tls`: addresses of both SSL_CTX, our SPIFFE ID, generation of the bundle, Unix time of the end.
 # What they point to is kept alive by the caller.
 cdef inline int snapshot_set_tls(snapshot_t* s, object tls) except -1:
     server, client, own_id, generation, ends_s = tls

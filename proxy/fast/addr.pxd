@@ -7,11 +7,11 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from proxy.fast.address cimport addr_t
 from proxy.fast.platform cimport (
     AF_INET, AF_INET6, htons, inet_ntop, inet_pton, ntohs, sockaddr_in, sockaddr_in6,
     sockaddr_storage, socklen_t,
 )
-from proxy.fast.types cimport addr_t
 
 cdef enum:
     ADDR_TEXT_BYTES = 46        # INET6_ADDRSTRLEN

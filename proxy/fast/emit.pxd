@@ -9,7 +9,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from proxy.fast.types cimport addr_t, h1_field_t, h1_head_t
+from proxy.fast.address cimport addr_t
+from proxy.fast.types cimport h1_field_t, h1_head_t
 
 cdef extern from *:
     """

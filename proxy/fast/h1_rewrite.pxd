@@ -8,8 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
 from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
-from proxy.fast.limits cimport LOG_ID_BYTES_MAX
-from proxy.fast.openssl cimport SHA256_BYTES
+from proxy.fast.limits cimport LOG_ID_BYTES_MAX, SHA256_BYTES
 from proxy.fast.peer cimport conn_peer
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (

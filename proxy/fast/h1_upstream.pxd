@@ -32,8 +32,8 @@ cdef inline void h1_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept
         h1_reply(w, c, 503, FLAG_UF, b"connect_failed")
 
 
-# The pool of the endpoint, if it has one; the connection on top of it is what `c` needs. Others, made
-# for an identity or under roots that count no more, are closed (and the pool with its last one).
+# The pool of the endpoint, if it has one; the connection on top of it is what `c` needs. Others,
+# made for an identity or under roots that count no more, are closed (the pool with its last one).
 cdef inline pool_t* h1_fit_pool(worker_t* w, conn_t* c) noexcept nogil:
     cdef pool_t* pool
     while True:

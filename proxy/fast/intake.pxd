@@ -90,8 +90,8 @@ cdef inline bint intake_is_promising(
     return c'A' <= first <= c'Z' and begin_may_be_http(w, c)
 
 
-# The upstream spoke, or left. Is that the word of a protocol whose server speaks first? Not where the
-# downstream may be about to begin mesh TLS: it gets its time to do so.
+# The upstream spoke, or left. Is that the word of a protocol whose server speaks first? Not where
+# the downstream may be about to begin mesh TLS: it gets its time to do so.
 cdef inline bint intake_must_wait(const worker_t* w, const conn_t* c) noexcept nogil:
     if not c.may_be_mesh:
         return False

@@ -111,8 +111,12 @@ cdef enum:
     LOG_HOST_BYTES_MAX = 128
     LOG_AGENT_BYTES_MAX = 128
     LOG_ID_BYTES_MAX = 64
-    # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that was
-    # not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
+    # SPIFFE-ID.md section 2.3: what everybody must accept, and enough.
+    SPIFFE_ID_BYTES_MAX = 2048
+    # SHA-256 of a certificate's DER: its name among us.
+    SHA256_BYTES = 32
+    # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that
+    # was not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
     SCRATCH_BYTES = 49664
     # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
     TLS_WRITE_BYTES_MAX = 65536

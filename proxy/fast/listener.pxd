@@ -9,6 +9,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 
 from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard
+from proxy.fast.address cimport addr_t
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.begin cimport begin_serve
 from proxy.fast.conn cimport conn_arm_timer, conn_close
@@ -28,11 +29,12 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.shake cimport shake_is_possible
 from proxy.fast.slab cimport slab_take
+from proxy.fast.snapshot cimport TLS_DISABLE, TLS_PERMISSIVE, TLS_STRICT, service_address_t
 from proxy.fast.stats cimport count
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_TLS, TIMER_CONN, TLS_DISABLE, TLS_PERMISSIVE, TLS_STRICT, TOKEN_CONN,
-    TOKEN_LISTENER, UPSTREAM, addr_t, conn_t, listener_t, service_address_t, worker_t,
+    DOWNSTREAM, MODE_TLS, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM, conn_t, listener_t,
+    worker_t,
 )
 from proxy.fast.upstream cimport (
     reserve_hold, token_make, upstream_mesh, upstream_set_options, upstream_watch,

@@ -8,7 +8,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.addr cimport addr_hash, addr_is_same
-from proxy.fast.types cimport addr_t, mesh_t, service_address_t, snapshot_t
+from proxy.fast.address cimport addr_t
+from proxy.fast.snapshot cimport mesh_t, service_address_t, snapshot_t
 
 
 # Places of a table for so many addresses: a power of two.

@@ -52,9 +52,10 @@ cdef extern from *:
 
     /* The one of the offered protocols that we like best. One that offers none, or others, is
        answered without: it may be a peer that knows no mesh (RFC 7301 section 3.2). */
-    __attribute__((unused)) static const unsigned char remora_alpn_http[] = "\\x0fremora-http/1.1\\x08http/1.1";
-    __attribute__((unused)) static const unsigned char remora_alpn_any[] = "\\x06remora\\x08http/1.1";
-    __attribute__((unused)) static const unsigned char remora_alpn_tcp[] = "\\x0aremora-tcp";
+    #define REMORA_NAMES __attribute__((unused)) static const unsigned char
+    REMORA_NAMES remora_alpn_http[] = "\\x0fremora-http/1.1\\x08http/1.1";
+    REMORA_NAMES remora_alpn_any[] = "\\x06remora\\x08http/1.1";
+    REMORA_NAMES remora_alpn_tcp[] = "\\x0aremora-tcp";
     __attribute__((unused))
     static int remora_alpn_select(void *ssl, const unsigned char **out, unsigned char *out_bytes,
                                   const unsigned char *in, unsigned int in_bytes, void *arg) {
@@ -122,4 +123,3 @@ cdef enum:                  # openssl/ssl.h
     SSL_ERROR_SSL = 1
     SSL_ERROR_WANT_READ = 2
     SSL_ERROR_ZERO_RETURN = 6
-    SHA256_BYTES = 32

@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L4. Who is behind a certificate. OpenSSL has verified its chain; whether it names exactly one
+# L5. Who is behind a certificate. OpenSSL has verified its chain; whether it names exactly one
 # identity, and whose, Python says once for each certificate and bundle of trusted roots.
 #
 # Rule 1: a certificate is known by the SHA-256 of its DER and the generation of the bundle that
@@ -11,8 +11,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from proxy.fast.check cimport FP_ASSERT
-from proxy.fast.limits cimport PEERS_MAX, PEER_BUCKETS
-from proxy.fast.openssl cimport SHA256_BYTES
+from proxy.fast.limits cimport PEERS_MAX, PEER_BUCKETS, SHA256_BYTES
 from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
 from proxy.fast.types cimport DOWNSTREAM, PEER_ASKED, conn_t, peer_t, tls_t, worker_t
 
@@ -47,9 +46,8 @@ cdef inline void peer_free(worker_t* w, peer_t* peer) noexcept nogil:
 # Forget one that nobody uses, the next in turn.
 cdef inline void peer_make_room(worker_t* w) noexcept nogil:
     cdef uint32_t slots = slab_slot_count(&w.peers)
-    cdef uint32_t i
     cdef peer_t* peer
-    for i in range(slots):
+    for _ in range(slots):
         w.peer_hand = (w.peer_hand + 1) % slots
         peer = <peer_t*>slab_at(&w.peers, w.peer_hand)
         if peer.head.is_live and peer.use_count == 0 and peer.state != PEER_ASKED:

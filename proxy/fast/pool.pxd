@@ -11,15 +11,16 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from proxy.fast.addr cimport addr_hash, addr_is_same
+from proxy.fast.address cimport addr_t
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport POOL_BUCKETS
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.side cimport side_free_tls, side_say_end
-from proxy.fast.slab cimport slab_give, slab_take
+from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
 from proxy.fast.stats cimport count, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel
-from proxy.fast.types cimport TIMER_UP, UPSTREAM, addr_t, conn_t, pool_t, up_t, worker_t
+from proxy.fast.types cimport TIMER_UP, UPSTREAM, conn_t, pool_t, up_t, worker_t
 
 
 cdef inline pool_t** pool_bucket(
@@ -208,3 +209,14 @@ cdef inline void up_reap(worker_t* w) noexcept nogil:
         w.dead_ups = up.next_dead
         side_free_tls(w, &up.side)
         slab_give(&w.ups, up)
+
+
+# Close the connections that wait for a request: all, or those in mesh TLS.
+cdef inline void pool_close_idle(worker_t* w, bint only_mesh) noexcept nogil:
+    cdef uint32_t slot
+    cdef up_t* up
+    for slot in range(slab_slot_count(&w.ups)):
+        up = <up_t*>slab_at(&w.ups, slot)
+        if up.head.is_live and up.owner == NULL and not up.is_dead and (
+                up.side.tls != NULL or not only_mesh):
+            up_close(w, up, False)

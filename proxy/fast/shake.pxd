@@ -3,7 +3,8 @@
 # L5. TLS handshakes on either side of a connection, up to "this is who it is".
 #
 # OpenSSL verifies the chain while it shakes hands. Then the identity: known from an earlier
-# connection, or asked of Python, which answers by COMMAND_PEER; the connection waits, its timer runs.
+# connection, or asked of Python, which answers by COMMAND_PEER; the connection waits, its timer
+# runs.
 #
 # Rule 1: whatever fails fails closed and is counted once, in shake_failed().
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -12,8 +13,8 @@ from libc.string cimport memcmp, memcpy
 
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_queue_ready
-from proxy.fast.limits cimport BUF_BYTES
-from proxy.fast.openssl cimport SHA256_BYTES, openssl
+from proxy.fast.limits cimport BUF_BYTES, SHA256_BYTES
+from proxy.fast.openssl cimport openssl
 from proxy.fast.peer cimport peer_find, peer_free, peer_new
 from proxy.fast.platform cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EINTR, clock_us, errno, recv,
@@ -22,13 +23,14 @@ from proxy.fast.reasons cimport (
     FP_AGAIN, FP_DONE, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, TLS_FAILED_CLOSED,
     TLS_FAILED_NO_CERTIFICATE, TLS_FAILED_RESOURCES, TLS_FAILED_UNEXPECTED,
 )
-from proxy.fast.ring cimport ring_post, ring_reserve
+from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.side cimport side_decrypt, side_note_read, side_push
+from proxy.fast.snapshot cimport mesh_t
 from proxy.fast.stats cimport count, observe
 from proxy.fast.tls cimport tls_feed, tls_shake
 from proxy.fast.types cimport (
-    PEER_ASKED, PEER_KNOWN, PEER_REFUSED, TLS_ASKING, TLS_OPEN, TLS_SHAKING, conn_t, mesh_t,
-    peer_answer_t, peer_question_t, peer_t, side_t, tls_t, worker_t,
+    COMMAND_PEER, PEER_ASKED, PEER_KNOWN, PEER_REFUSED, TLS_ASKING, TLS_OPEN, TLS_SHAKING,
+    command_t, conn_t, peer_answer_t, peer_question_t, peer_t, side_t, tls_t, worker_t,
 )
 
 
@@ -213,3 +215,22 @@ cdef inline void shake_answered(worker_t* w, peer_answer_t* answer) noexcept nog
             conn_queue_ready(w, tls.waiter)
             tls.waiter = NULL
     free(answer)
+
+
+# Certificates that nobody looked at, and answers that nobody heard.
+cdef inline void shake_free_questions(worker_t* w) noexcept nogil:
+    cdef peer_question_t* question
+    cdef command_t* command
+    if w.questions.items != NULL:
+        question = <peer_question_t*>ring_peek(&w.questions)
+        while question != NULL:
+            openssl.X509_free(question.certificate)
+            ring_take(&w.questions)
+            question = <peer_question_t*>ring_peek(&w.questions)
+    if w.commands.items != NULL:
+        command = <command_t*>ring_peek(&w.commands)
+        while command != NULL:
+            if command.op == COMMAND_PEER:
+                free(command.pointer)
+            ring_take(&w.commands)
+            command = <command_t*>ring_peek(&w.commands)

@@ -49,7 +49,8 @@ cdef inline void* tls_memory() noexcept nogil:
     return openssl.BIO_new(openssl.BIO_s_mem())
 
 
-# TLS of a fresh socket with a context of the snapshot; NULL without memory. side_free_tls() ends it.
+# TLS of a fresh socket with a context of the snapshot; NULL without memory. side_free_tls() ends
+# it.
 cdef inline tls_t* tls_new(worker_t* w, void* context, bint is_server) noexcept nogil:
     cdef tls_t* tls = <tls_t*>slab_take(&w.tlss)
     if tls == NULL:
@@ -170,8 +171,8 @@ cdef inline uint32_t tls_output(tls_t* tls, char** data) noexcept nogil:
     return <uint32_t>length if length > 0 else 0
 
 
-# All of `length` bytes of output were sent or kept elsewhere: empty the target. A large one is given
-# back with its memory.
+# All of `length` bytes of output were sent or kept elsewhere: empty the target. A large one is
+# given back with its memory.
 cdef inline void tls_output_taken(tls_t* tls, uint32_t length) noexcept nogil:
     cdef char trash[TLS_KEPT_BYTES_MAX]
     cdef void* fresh = NULL

@@ -13,18 +13,19 @@
 # to side 1-i. Words for ownership: own (we free it), borrow (somebody else does).
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
     LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS, PORT_WORDS, SCRATCH_BYTES,
-    SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS, SCRATCH_BYTES,
+    SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
-from proxy.fast.openssl cimport SHA256_BYTES
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
     REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
 )
+from proxy.fast.snapshot cimport snapshot_t
 
 cdef enum:
     DOWNSTREAM = 0              # index of a side, and of the flow that starts there
@@ -46,12 +47,6 @@ cdef enum:                      # top bits of epoll data, see worker.pxd
     TOKEN_LISTENER = 2
     TOKEN_COMMANDS = 3
 
-
-cdef struct addr_t:             # an IPv4 or IPv6 address and port; mapped addresses are IPv4
-    uint8_t  ip[16]             # network order; IPv4 uses the first four
-    uint32_t scope              # IPv6 scope id (link-local), else 0
-    uint16_t port               # host order
-    uint8_t  family             # 0 (none), 4 or 6
 
 cdef struct slab_head_t:        # first member of everything that lives in a slab
     uint32_t slot               # index for life
@@ -414,62 +409,6 @@ cdef struct listener_t:
     uint8_t  is_paused          # out of descriptors or memory; the timer resumes it
     addr_t   bound
     timer_node_t timer
-
-cdef struct service_address_t:  # an address that the configuration knows
-    addr_t   address
-    uint32_t service
-    uint8_t  handling           # HANDLING_*
-
-cdef enum:                      # who may come in; two bits a port in snapshot_t.tls_modes
-    TLS_DISABLE = 0             # nothing is terminated
-    TLS_PERMISSIVE = 1          # mesh TLS is, the rest is let in
-    TLS_STRICT = 2              # all must be TLS that we terminate
-
-cdef struct mesh_t:             # an endpoint that speaks mesh TLS
-    addr_t   address            # port 0: every port
-    const char* id              # borrow: snapshot's Python object; the SPIFFE ID expected of it
-    uint32_t id_bytes
-
-cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
-    uint64_t version
-    uint64_t connect_ms[DIRECTION_COUNT]
-    uint64_t idle_ms
-    uint64_t half_open_ms
-    int32_t  keepalive_idle_s
-    int32_t  keepalive_interval_s
-    int32_t  keepalive_count
-    int32_t  user_timeout_ms
-    uint32_t detect_bytes_max
-    uint8_t  splice_enabled
-    uint32_t target_count
-    uint8_t  http_enabled       # 0: HTTP is relayed like any TCP
-    uint8_t  forwarded[DIRECTION_COUNT]     # add x-forwarded-for and -proto
-    uint8_t  request_ids        # add x-request-id and traceparent where there is none
-    uint64_t detect_ms
-    uint64_t head_ms            # from the first byte of a request head to its last
-    uint64_t http_idle_ms       # keep-alive, and no progress within an exchange
-    uint64_t flush_ms           # a downstream that takes nothing
-    uint64_t pool_idle_ms
-    uint32_t pool_connections_max
-    uint64_t body_bytes_max     # of a request
-    addr_t*  targets            # own
-    service_address_t* services     # own; lookup.pxd finds them by address
-    uint32_t* service_index     # own: hash table of 1 + index in `services`; 0: free
-    uint32_t service_mask       # places of the table - 1
-    uint64_t opaque_ports[PORT_WORDS]       # bit p % 64 of word p / 64: port p is opaque
-    void*    server_context     # borrow: SSL_CTX of the Python object; NULL: no identity, no TLS
-    void*    client_context
-    uint32_t bundle_generation  # changes when a root is trusted no more
-    uint64_t identity_ends_s    # Unix time from which our own certificate is worth nothing
-    const char* own_id          # borrow: our SPIFFE ID
-    uint32_t own_id_bytes
-    uint64_t tls_ms             # for a whole handshake
-    uint64_t server_first_ms    # how long a word of ours is held back for a ClientHello
-    mesh_t*  mesh               # own
-    uint32_t* mesh_index        # own: hash table of 1 + index in `mesh`; 0: free
-    uint32_t mesh_mask          # places of the table - 1
-    uint8_t* target_modes       # own: TLS_* of the downstream of explicit listener i
-    uint64_t tls_modes[PORT_WORDS * 2]      # TLS_* of what comes in for a port
 
 cdef struct ring_t:             # one producer thread, one consumer thread
     char*    items              # own

@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_is_loopback, addr_to_sockaddr
+from proxy.fast.address cimport addr_t
 from proxy.fast.lookup cimport lookup_mesh
 from proxy.fast.openssl cimport (
     ALPN_ANY_BYTES, ALPN_HTTP_BYTES, ALPN_TCP_BYTES, alpn_any, alpn_http, alpn_tcp, openssl,
@@ -32,9 +33,10 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.shake cimport shake_is_expected, shake_is_possible, shake_pump
 from proxy.fast.slab cimport slab_take
+from proxy.fast.snapshot cimport mesh_t, snapshot_t
 from proxy.fast.stats cimport observe
 from proxy.fast.tls cimport tls_new
-from proxy.fast.types cimport TOKEN_UP, addr_t, conn_t, mesh_t, snapshot_t, tls_t, up_t, worker_t
+from proxy.fast.types cimport TOKEN_UP, conn_t, tls_t, up_t, worker_t
 
 
 cdef enum:
@@ -190,8 +192,8 @@ cdef inline void upstream_connected(worker_t* w, conn_t* c) noexcept nogil:
     c.active_ms = w.now_ms
 
 
-# Go on with the handshake. Returns the reason when it failed, else REASON_OPEN: c.phase tells whether
-# it is over.
+# Go on with the handshake. Returns the reason when it failed, else REASON_OPEN: c.phase tells
+# whether it is over.
 cdef inline uint8_t upstream_shake(worker_t* w, conn_t* c) noexcept nogil:
     cdef const mesh_t* mesh = upstream_mesh(w, c)
     cdef int status

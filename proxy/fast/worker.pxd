@@ -37,7 +37,6 @@ from proxy.fast.limits cimport (
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
 )
-from proxy.fast.openssl cimport openssl
 from proxy.fast.peer cimport peer_free_all
 from proxy.fast.pipes cimport pipe_pool_free
 from proxy.fast.platform cimport (
@@ -46,7 +45,7 @@ from proxy.fast.platform cimport (
     epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getrandom, getsockname,
     getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
 )
-from proxy.fast.pool cimport pool_stop_waiting, up_close
+from proxy.fast.pool cimport pool_close_idle, pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
     DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING,
     PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
@@ -55,8 +54,9 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
 from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
-from proxy.fast.shake cimport shake_answered, shake_failed
+from proxy.fast.shake cimport shake_answered, shake_failed, shake_free_questions
 from proxy.fast.slab cimport slab_at, slab_find, slab_free, slab_init, slab_slot_count
+from proxy.fast.snapshot cimport snapshot_t
 from proxy.fast.stats cimport count
 from proxy.fast.terminate cimport terminate_pump
 from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
@@ -66,7 +66,7 @@ from proxy.fast.types cimport (
     MODE_RELAY, MODE_TLS, TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN,
     TOKEN_LISTENER, TOKEN_UP, UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t,
     peer_answer_t, peer_question_t, peer_t, pool_t, record_t, request_log_t, request_record_t,
-    side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, tls_t, up_t, worker_t,
+    side_t, slab_head_t, sni_t, timer_node_t, tls_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
@@ -123,25 +123,6 @@ cdef inline int worker_init(
     return FP_OK
 
 
-# Certificates that nobody looked at, and answers that nobody heard.
-cdef inline void worker_free_questions(worker_t* w) noexcept nogil:
-    cdef peer_question_t* question
-    cdef command_t* command
-    if w.questions.items != NULL:
-        question = <peer_question_t*>ring_peek(&w.questions)
-        while question != NULL:
-            openssl.X509_free(question.certificate)
-            ring_take(&w.questions)
-            question = <peer_question_t*>ring_peek(&w.questions)
-    if w.commands.items != NULL:
-        command = <command_t*>ring_peek(&w.commands)
-        while command != NULL:
-            if command.op == COMMAND_PEER:
-                free(command.pointer)
-            ring_take(&w.commands)
-            command = <command_t*>ring_peek(&w.commands)
-
-
 # Free what worker_init() made. The worker must have stopped, or never have run.
 cdef inline void worker_free(worker_t* w) noexcept nogil:
     slab_free(&w.conns)
@@ -156,7 +137,7 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     golden_free(w)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
-    worker_free_questions(w)
+    shake_free_questions(w)
     ring_free(&w.commands)
     ring_free(&w.records)
     ring_free(&w.request_records)
@@ -460,32 +441,12 @@ cdef inline void worker_stop_accepting(worker_t* w, int32_t directions) noexcept
     w.must_wake_python = 1
 
 
-# Close the connections that wait in pools for the next request.
-cdef inline void worker_close_idle(worker_t* w) noexcept nogil:
-    cdef uint32_t slot
-    cdef up_t* up
-    for slot in range(slab_slot_count(&w.ups)):
-        up = <up_t*>slab_at(&w.ups, slot)
-        if up.head.is_live and up.owner == NULL and not up.is_dead:
-            up_close(w, up, False)
-
-
-# A root is trusted no more: nobody gets an idle connection that was made under it.
-cdef inline void worker_close_withdrawn(worker_t* w) noexcept nogil:
-    cdef uint32_t slot
-    cdef up_t* up
-    for slot in range(slab_slot_count(&w.ups)):
-        up = <up_t*>slab_at(&w.ups, slot)
-        if up.head.is_live and up.owner == NULL and not up.is_dead and up.side.tls != NULL:
-            up_close(w, up, False)
-
-
 cdef inline void worker_stop(worker_t* w) noexcept nogil:
     cdef uint32_t i
     for i in range(w.listener_count):
         listener_close(w, &w.listeners[i])
     worker_close_all(w, ~0, REASON_STOPPED)
-    worker_close_idle(w)
+    pool_close_idle(w, False)
     w.is_stopping = 1
 
 
@@ -524,7 +485,7 @@ cdef inline void worker_adopt_snapshot(worker_t* w) noexcept nogil:
     w.snapshot = <const snapshot_t*>load_pointer(&w.next_snapshot)
     if w.bundle_generation != w.snapshot.bundle_generation:
         w.bundle_generation = w.snapshot.bundle_generation
-        worker_close_withdrawn(w)
+        pool_close_idle(w, True)        # made under a root that is trusted no more
     if w.snapshot.version != w.snapshot_version:
         store_release(&w.snapshot_version, w.snapshot.version)
         w.must_wake_python = 1

@@ -34,7 +34,8 @@ from proxy.fast.reasons cimport (
     BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, HEADER_COUNT,
 )
 from proxy.fast.reply cimport reply_write
-from proxy.fast.types cimport addr_t, body_t, h1_field_t, h1_head_t
+from proxy.fast.address cimport addr_t
+from proxy.fast.types cimport body_t, h1_field_t, h1_head_t
 
 HEAD_BYTES_MAX = H1_HEAD_BYTES_MAX
 LINE_BYTES_MAX = H1_LINE_BYTES_MAX
@@ -50,6 +51,7 @@ HEADERS = (
     "", "host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te",
     "trailer", "keep-alive", "proxy-connection", "http2-settings", "x-request-id",
     "x-forwarded-for", "x-forwarded-proto", "traceparent", "authorization", "user-agent",
+    "x-forwarded-client-cert", "remora-client-id",
 )
 BODY_STATES = (
     "data", "size", "extension", "size_lf", "data_cr", "data_lf", "trailers", "complete", "broken",

@@ -43,11 +43,11 @@ from proxy.fast.stats cimport bucket_us, count, count_many, observe, uncount
 from proxy.fast.timer cimport (
     timer_advance, timer_arm, timer_cancel, timer_next_due, timer_wait_ms, wheel_init,
 )
+from proxy.fast.address cimport addr_t
+from proxy.fast.snapshot cimport service_address_t, snapshot_t
 from proxy.fast.types cimport (
-    HISTOGRAM_BUCKETS,
-    addr_t, buf_pool_t, buf_t, detect_t, ending_t, golden_key_t, golden_t, pipe_pool_t, pipe_t,
-    ring_t, service_address_t, slab_head_t, slab_t, sni_t, snapshot_t, timer_node_t, wheel_t,
-    worker_t,
+    HISTOGRAM_BUCKETS, buf_pool_t, buf_t, detect_t, ending_t, golden_key_t, golden_t, pipe_pool_t,
+    pipe_t, ring_t, slab_head_t, slab_t, sni_t, timer_node_t, wheel_t, worker_t,
 )
 
 PROTOCOLS = ("pending", "http1", "http2", "tls", "opaque", "none")
@@ -479,28 +479,22 @@ cdef class Groups:
         golden_free(self.worker)
         PyMem_Free(self.worker)
 
-    def begin(self, service, *, direction=0):
+    def begin(self, service, *, direction=0, mesh=False):
         """Count a request; returns the service under which it was counted."""
-        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
+        cdef golden_key_t key = golden_key_t(service=service, direction=direction, is_mesh=mesh)
         cdef golden_t* group
-        key.service = service
-        key.direction = direction
         group = golden_group(self.worker, &key)
         count(&group.requests[1])
         return group.key.service
 
     def end(self, service, status, flag):
-        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
-        key.service = service
-        key.direction = 0
+        cdef golden_key_t key = golden_key_t(service=service, direction=0, is_mesh=0)
         golden_count_ending(golden_group(self.worker, &key), status, flag)
 
     def endings(self, service):
         """(status, flag) -> count."""
-        cdef golden_key_t key = golden_key_t(service=0, direction=0, is_mesh=0)
+        cdef golden_key_t key = golden_key_t(service=service, direction=0, is_mesh=0)
         cdef ending_t ending
-        key.service = service
-        key.direction = 0
         result = {}
         for place in range(GOLDEN_ENDINGS):
             golden_read_ending(golden_find(self.worker, &key), place, &ending)
@@ -509,13 +503,14 @@ cdef class Groups:
         return result
 
     def begun(self):
-        """(direction, service) -> requests, of all groups in the order in which they are met."""
+        """(direction, service, over mesh TLS) -> requests, of all groups in the order in which they are met."""
         cdef golden_t* group = golden_next(self.worker, NULL)
         result = {}
         while group != NULL:
-            if (group.key.direction, group.key.service) in result:
+            key = (group.key.direction, group.key.service, bool(group.key.is_mesh))
+            if key in result:
                 raise AssertionError("a group was met twice")
-            result[group.key.direction, group.key.service] = golden_begun(group)
+            result[key] = golden_begun(group)
             group = golden_next(self.worker, group)
         return result
 

@@ -34,6 +34,8 @@ SETTINGS: Final = {
     "body_bytes_max": (1 << 64) - 1,
     "pool_idle_ms": 4_000,
     "pool_connections_max": 1_024,
+    "tls_ms": 5_000,
+    "server_first_ms": 250,
 }
 LIVE: Final = ("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges")
 TICKS_MAX: Final = 2_000

@@ -24,6 +24,7 @@ C_CLASSES: Final = ("Snapshot", "Engine")
 
 # What a module has besides its interface: imports, a table of its own, and what Cython adds.
 NO_INTERFACE: Final = {"namedtuple"}
+PROTOCOLS: Final = {"Tls"}  # what the stub says of arguments
 NO_INTERFACE_OF_A_CLASS: Final = {"__pyx_vtable__", "__reduce_cython__", "__setstate_cython__"}
 
 Parameters: TypeAlias = list[tuple[str, str, bool]]  # name, kind, has a default
@@ -52,7 +53,7 @@ def parameters_of_stub(node: ast.FunctionDef) -> Parameters:
 def parameters_of_module(name: str, method: str) -> Parameters:
     if method == "__init__":  # C slots have no signature: read the source
         body = SOURCE[SOURCE.index(f"cdef class {name}:") :]
-        match = re.search(r"^    (def __init__\(.*\)):$", body, re.MULTILINE)
+        match = re.search(r"^    (def __init__\(.*?\)):$", body, re.MULTILINE | re.DOTALL)
         assert match
         (node,) = ast.parse(f"{match[1]}: ...").body
         assert isinstance(node, ast.FunctionDef)
@@ -69,7 +70,8 @@ def parameters_of_module(name: str, method: str) -> Parameters:
 
 
 def test_the_module_has_the_names_of_the_stub_and_no_others() -> None:
-    stub = {*annotated(STUB.body), *CLASSES}
+    functions = {node.name for node in STUB.body if isinstance(node, ast.FunctionDef)}
+    stub = {*annotated(STUB.body), *CLASSES, *functions} - PROTOCOLS
     module = {name for name in vars(_fastpath) if not name.startswith("__")} - NO_INTERFACE
     assert module == stub
 
@@ -113,6 +115,7 @@ def enum(prefix: str) -> list[str]:
         ("REASON", _fastpath.REASONS),
         ("EVENT", _fastpath.EVENTS),
         ("HANDLING", _fastpath.HANDLINGS),
+        ("TLS_FAILED", _fastpath.TLS_FAILURES),
     ],
 )
 def test_the_names_are_those_of_the_enum_in_its_order(prefix: str, names: tuple[str, ...]) -> None:
@@ -159,6 +162,12 @@ def test_the_counters_have_the_dimensions_that_the_stub_tells() -> None:
         "duration_bucket": directions * buckets,
         "duration_sum_us": directions,
         "pool": 4 * directions,
+        "tls_handshakes": 2,
+        "tls_open": 2,
+        "tls_failed": 2 * len(_fastpath.TLS_FAILURES),
+        "tls_bytes": 2,
+        "tls_bucket": 2 * buckets,
+        "tls_sum_us": 2,
         "events": len(_fastpath.EVENTS),
         "live": 6,
         "tick": 2,

@@ -12,7 +12,15 @@ def test_each_service_and_direction_is_counted_apart(probe: ModuleType) -> None:
         for _ in range(count):
             assert groups.begin(service, direction=direction) == service
     begun = {key: count for key, count in groups.begun().items() if count}
-    assert begun == {(0, UNKNOWN): 1, (0, FIRST): 2, (1, FIRST): 3}
+    assert begun == {(0, UNKNOWN, False): 1, (0, FIRST, False): 2, (1, FIRST, False): 3}
+
+
+def test_what_goes_over_mesh_tls_is_counted_apart(probe: ModuleType) -> None:
+    groups = probe.Groups()
+    groups.begin(FIRST, mesh=True)
+    groups.begin(FIRST)
+    begun = {key: count for key, count in groups.begun().items() if count}
+    assert begun == {(0, FIRST, True): 1, (0, FIRST, False): 1}
 
 
 def test_every_group_is_met_once_however_many_share_a_bucket(probe: ModuleType) -> None:
@@ -20,7 +28,7 @@ def test_every_group_is_met_once_however_many_share_a_bucket(probe: ModuleType) 
     services = range(FIRST, FIRST + 4_000)
     for service in services:
         groups.begin(service, direction=service % 3)
-    begun = {service: count for (_, service), count in groups.begun().items() if count}
+    begun = {service: count for (_, service, _), count in groups.begun().items() if count}
     assert begun == dict.fromkeys(services, 1)
 
 
@@ -34,7 +42,8 @@ def test_one_service_too_many_is_counted_with_the_others_of_its_direction(
     assert groups.begin(FIRST, direction=2) == FIRST
     assert groups.begin(FIRST, direction=0) == OTHER
     begun = groups.begun()
-    assert (begun[2, OTHER], begun[0, OTHER], begun[2, FIRST]) == (1, 1, 2)
+    assert begun[2, OTHER, False] == begun[0, OTHER, False] == 1
+    assert begun[2, FIRST, False] == 2
 
 
 def test_without_memory_a_service_is_counted_with_the_others(probe: ModuleType) -> None:
@@ -45,7 +54,7 @@ def test_without_memory_a_service_is_counted_with_the_others(probe: ModuleType) 
     finally:
         assert probe.disarm()
     assert groups.begin(FIRST) == FIRST
-    assert (groups.begun()[0, OTHER], groups.begun()[0, FIRST]) == (1, 1)
+    assert groups.begun()[0, OTHER, False] == groups.begun()[0, FIRST, False] == 1
 
 
 def test_groups_are_freed_with_their_worker(probe: ModuleType) -> None:

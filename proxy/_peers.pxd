@@ -1,0 +1,45 @@
+# cython: language_level=3, cdivision=True
+#
+# Certificates on their way to Python, and its answers on their way back: for _fastpath.pyx only.
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc
+from libc.string cimport memcpy
+
+from proxy.fast.limits cimport SHA256_BYTES, SPIFFE_ID_BYTES_MAX
+from proxy.fast.openssl cimport openssl
+from proxy.fast.types cimport peer_answer_t
+
+
+# The DER of an X509.
+cdef inline bytes certificate_to_python(void* certificate):
+    cdef void* memory = openssl.BIO_new(openssl.BIO_s_mem())
+    cdef char* data = NULL
+    cdef long length
+    if memory == NULL:
+        raise MemoryError
+    try:
+        openssl.i2d_X509_bio(memory, certificate)
+        length = openssl.BIO_get_mem_data(memory, &data)
+        return data[:length]
+    finally:
+        openssl.BIO_free(memory)
+
+
+# An answer for the worker, which frees it. `places`: see _fastpath.pyi, Engine.answer.
+cdef inline peer_answer_t* answer_new(
+    uint32_t generation, bytes digest, bytes spiffe_id, object places, int failure,
+) except NULL:
+    cdef peer_answer_t* answer
+    if len(digest) != SHA256_BYTES or len(spiffe_id) > SPIFFE_ID_BYTES_MAX:
+        raise ValueError("not a digest, or no SPIFFE ID")
+    answer = <peer_answer_t*>calloc(1, sizeof(peer_answer_t) + len(spiffe_id))
+    if answer == NULL:
+        raise MemoryError
+    answer.bundle_generation = generation
+    memcpy(answer.digest, <const char*>digest, SHA256_BYTES)
+    answer.failure = failure
+    answer.id_bytes = len(spiffe_id)
+    memcpy(<char*>answer + sizeof(peer_answer_t), <const char*>spiffe_id, len(spiffe_id))
+    (answer.trust_domain_bytes, answer.namespace_at, answer.namespace_bytes, answer.account_at,
+     answer.account_bytes) = places
+    return answer
