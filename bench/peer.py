@@ -150,7 +150,7 @@ def _run_remora(binary: str, job: Job) -> list[str]:
     words = [*_launch(binary), "proxy", "--no-interception", "--listen", listen, "--workers", "1"]
     words += ["--admin", f"127.0.0.1:{job.admin_port}", "--connections-max", str(job.connections)]
     if job.service_ports:
-        words += ["--metrics-series-max", "2800"]  # room for all of them: more than 2,000 in all
+        words += ["--metrics-series-max", "2900"]  # room for all of them: more than 2,000 in all
     for number, port in enumerate(job.service_ports, 1):
         # A name for each destination, and nobody there: port numbers that no system uses.
         words += ["--listen", f"127.0.0.1:{port}=127.0.0.1:{number}"]

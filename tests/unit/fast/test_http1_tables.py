@@ -60,6 +60,7 @@ def test_no_name_may_be_talked_away_that_frames_routes_or_tells_of_the_peer(
     assert kept == {
         *("host", "content-length", "transfer-encoding", "authorization", "x-request-id"),
         *("x-forwarded-for", "x-forwarded-proto", "traceparent"),
+        *("x-forwarded-client-cert", "remora-client-id"),
     }
 
 
