@@ -66,6 +66,8 @@ def _context(material: Material) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
     # Buffers are given back when they are empty: idle connections stay small.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # pyOpenSSL lets SSL_write stop after one record; the workers write to memory, and all of it.
+    _lib.SSL_CTX_clear_mode(_handle(context), _lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
     context.use_privatekey(crypto.PKey.from_cryptography_key(material.key))
     leaf, *others = (crypto.X509.from_cryptography(each) for each in material.chain)
     context.use_certificate(leaf)
