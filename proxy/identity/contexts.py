@@ -68,8 +68,8 @@ def _context(material: Material) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # pyOpenSSL lets SSL_write stop after one record; the workers write to memory, and all of it.
     _lib.SSL_CTX_clear_mode(_handle(context), _lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
-    context.use_privatekey(crypto.PKey.from_cryptography_key(material.key))
-    leaf, *others = (crypto.X509.from_cryptography(each) for each in material.chain)
+    context.use_privatekey(material.key)
+    leaf, *others = material.chain
     context.use_certificate(leaf)
     for certificate in others:
         context.add_extra_chain_cert(certificate)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from tests.support.sockets import READ_BYTES
 from tests.support.svids import Svid
@@ -34,8 +34,8 @@ def context(svid: Svid | None, *, version: int = SSL.TLS1_3_VERSION) -> SSL.Cont
     made.set_max_proto_version(version)
     made.set_verify(SSL.VERIFY_PEER, lambda *_: True)
     if svid is not None:
-        made.use_privatekey(crypto.PKey.from_cryptography_key(svid.key))
-        leaf, *others = (crypto.X509.from_cryptography(each) for each in svid.chain)
+        made.use_privatekey(svid.key)
+        leaf, *others = svid.chain
         made.use_certificate(leaf)
         for certificate in others:
             made.add_extra_chain_cert(certificate)
