@@ -1,6 +1,9 @@
 """Proxies that speak mesh TLS with each other, or with a raw end of the test's."""
 
+import json
+import shutil
 import socket
+import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -202,3 +205,28 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
         assert text, f"ended after {received!r}"
         received += text
     return received
+
+
+def put(directory: Path, key: bytes, chain: bytes, bundle: bytes) -> None:
+    """Change all three files at once, as the kubelet does."""
+    directory.mkdir(exist_ok=True)
+    data = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+    for name, text in (("tls.key", key), ("tls.crt", chain), ("ca.crt", bundle)):
+        (data / name).write_bytes(text)
+        if not (directory / name).exists():
+            (directory / name).symlink_to(f"..data/{name}")
+    link = directory / "..data"
+    before = link.resolve() if link.is_symlink() else None
+    (directory / "..fresh").symlink_to(data.name)
+    (directory / "..fresh").replace(link)
+    if before is not None:
+        shutil.rmtree(before)
+
+
+def forgive(proxy: Proxy, *events: str) -> None:
+    """Errors that the test brought about are not held against the log."""
+    proxy.stderr_lines[:] = [
+        line
+        for line in proxy.stderr_lines
+        if not line.startswith("{") or json.loads(line).get("event") not in events
+    ]

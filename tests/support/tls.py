@@ -147,7 +147,9 @@ class TlsEnd:
                 self.sock.sendall(records)
 
     def _encrypt(self, text: bytes | memoryview) -> None:
-        assert self.ssl.send(bytes(text)) == len(text)
+        rest = bytes(text)
+        while rest:
+            rest = rest[self.ssl.send(rest) :]  # a record at a time
 
     def recv(self, size: int = READ_BYTES) -> bytes:
         """Return some bytes, or b"" after close_notify; raises TlsRefused."""

@@ -151,8 +151,9 @@ def test_a_pooled_connection_is_used_again_without_a_new_handshake(two: TwoProxi
 def test_a_large_body_passes_whole_either_way(two: TwoProxies, method: str) -> None:
     payload = Payload(3, 8 * MIB)
     talk = Talk(two.route)
-    head = request("/body", f"Content-Length: {payload.size}" * (method == "PUT") or "X: y",
-                   method=method)
+    head = request(
+        "/body", f"Content-Length: {payload.size}" * (method == "PUT") or "X: y", method=method
+    )
     answer = response(None, f"Content-Length: {payload.size if method == 'GET' else 0}")
 
     def send(target: socket.socket, text: bytes) -> None:
