@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,7 @@ class Rolling:
         for identity in self.folders:
             self.write(identity)
         for name, proxy in self.proxies.items():
-            count = before[name] + 1
-            eventually("a new identity", lambda p=proxy, c=count: taken_up(p) == c)
+            wait_count("a new identity", partial(taken_up, proxy), before[name] + 1)
 
     def rotate(self) -> None:
         """New root, then new leaves of it, then the old root goes."""
@@ -100,12 +100,15 @@ class Rolling:
                 }[kind],
             )
         for name, proxy in self.proxies.items():
-            count = before[name] + 1
-            eventually("a refused update", lambda p=proxy, c=count: not_taken_up(p) == c)
+            wait_count("a refused update", partial(not_taken_up, proxy), before[name] + 1)
         for identity in self.folders:
             self.write(identity)
         for proxy in self.proxies.values():
             forgive(proxy, "identity_update_failed")
+
+
+def wait_count(what: str, counter: Callable[[], float], count: float) -> None:
+    eventually(what, lambda: counter() == count)
 
 
 def taken_up(proxy: Proxy) -> float:

@@ -4,6 +4,7 @@ pyOpenSSL on memory BIOs; nothing of the proxy's is used. It verifies nobody: th
 verification is what the tests look at.
 """
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -43,12 +44,8 @@ def context(svid: Svid | None, *, version: int = SSL.TLS1_3_VERSION) -> SSL.Cont
 
 
 def choosing(made: SSL.Context, name: bytes) -> SSL.Context:
-    """Let a server answer ALPN with `name` where it is offered."""
-
-    def choose(_: SSL.Connection, offered: list[bytes]) -> bytes | object:
-        return name if name in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-
-    made.set_alpn_select_callback(choose)  # type: ignore[arg-type] - the stub lacks the sentinel
+    """Let a server answer ALPN with `name`, which must be offered."""
+    made.set_alpn_select_callback(lambda _, offered: offered[offered.index(name)])
     return made
 
 
@@ -64,6 +61,7 @@ class TlsEnd:
         alpn: Sequence[bytes] = (),
     ) -> None:
         self.sock = sock
+        self.piece_bytes = 0  # flush() sends pieces of that size; 0: all at once
         self.ssl = SSL.Connection(made, None)
         if is_server:
             self.ssl.set_accept_state()
@@ -112,11 +110,12 @@ class TlsEnd:
             return bytes(taken)
 
     def flush(self) -> None:
-        if text := self.records():
-            try:
-                self.sock.sendall(text)
-            except (ConnectionResetError, BrokenPipeError):
-                return  # what was said before may still be read: an alert, perhaps
+        text = self.records()
+        size = self.piece_bytes or len(text)
+        # Who is gone may have said why: an alert, which is still to be read.
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for start in range(0, len(text), size or 1):
+                self.sock.sendall(text[start : start + size])
 
     def hear(self) -> None:
         """Feed what the socket has, waiting for it."""

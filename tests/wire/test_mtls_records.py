@@ -325,7 +325,7 @@ def test_an_end_behind_blocked_bytes_comes_after_them(kit: MeshKit) -> None:
 
 def test_a_thousand_idle_connections_hold_no_buffers(kit: MeshKit) -> None:
     two = kit.two()
-    pairs = []
+    pairs, before = [], [0, 0]
     for number in range(IDLE_COUNT):
         pair = two.pair()
         pair.downstream.sendall(b"\0%04d" % number)

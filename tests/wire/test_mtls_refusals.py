@@ -1,5 +1,7 @@
 """Who may not come in, and who is not dialled: each with its own word, and nobody else suffers."""
 
+import contextlib
+import select
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -287,7 +289,7 @@ def test_a_client_hello_in_pieces_of_one_byte_is_understood(far: FarProxy) -> No
 
 def test_a_whole_handshake_in_pieces_of_one_byte_is_understood(far: FarProxy) -> None:
     end = far.end()
-    end.flush = lambda: [end.sock.sendall(bytes([b])) for b in end.records()]  # type: ignore
+    end.piece_bytes = 1
     end.shake()
     check_talk(end, far.accept())
 
@@ -295,7 +297,7 @@ def test_a_whole_handshake_in_pieces_of_one_byte_is_understood(far: FarProxy) ->
 def test_an_upstream_may_answer_in_pieces_of_one_byte(near: NearProxy) -> None:
     down = near.dial()
     end = near.accept()
-    end.flush = lambda: [end.sock.sendall(bytes([b])) for b in end.records()]  # type: ignore
+    end.piece_bytes = 1
     end.shake()
     check_talk(end, down)
 
@@ -398,16 +400,11 @@ def test_an_upstream_that_stalls_is_given_up(kit: MeshKit) -> None:
 def test_a_byte_now_and_then_does_not_move_the_deadline(kit: MeshKit) -> None:
     far = FarProxy(kit, "--tls-timeout", "300ms")
     end = far.end()
-    try:
-        for byte in end.hello() * 100:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for byte in end.hello():
             end.sock.sendall(bytes([byte]))
-            end.sock.settimeout(0.02)
-            with pytest.raises(TimeoutError):
-                end.sock.recv(1)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    except BaseException as fault:  # pytest.raises found an end or a reset: that is it
-        assert "DID NOT RAISE" in str(fault), fault
+            if select.select([end.sock], [], [], 0.02)[0]:
+                break
     far.proxy.wait_closed("tls_timeout")
 
 
@@ -437,11 +434,9 @@ def eventually_one_failure(far: FarProxy, reasons: set[str]) -> None:
 def test_a_flood_of_alerts_in_the_handshake_ends_it(far: FarProxy) -> None:
     end = far.end()
     end.sock.sendall(end.hello())
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         for _ in range(1_000):
             end.sock.sendall(b"\x15\3\3\0\2\1\x5a")  # warning: user_canceled
-    except (BrokenPipeError, ConnectionResetError):
-        pass
     drain(end.sock)
     far.proxy.wait_closed("tls_failed")
     far.check_serves()
