@@ -204,6 +204,12 @@ cdef inline void conn_end_exchange(worker_t* w, conn_t* c) noexcept nogil:
     c.exchange = NULL
 
 
+# Did the downstream fail to prove who it is? It is to hear our alert, which a RST could overtake.
+# An application whose upstream failed hears a RST: FIN would read as the end of an empty answer.
+cdef inline bint conn_owes_alert(const conn_t* c) noexcept nogil:
+    return c.close_reason == REASON_TLS_FAILED and c.mode == MODE_TLS
+
+
 # The end: sockets, buffers, timer, counters, record, memory.
 cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     cdef bint as_reset = c.close_reason != REASON_OK
@@ -214,8 +220,7 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     if c.exchange != NULL:
         conn_end_exchange(w, c)
     conn_drop_upstream(w, c, as_reset)
-    # After a handshake that failed the peer is to hear our alert, which a RST could overtake.
-    conn_close_downstream(w, c, as_reset and c.close_reason != REASON_TLS_FAILED)
+    conn_close_downstream(w, c, as_reset and not conn_owes_alert(c))
     if c.pending != NULL:
         buf_give(&w.bufs, c.pending)
         c.pending = NULL

@@ -66,10 +66,10 @@ def _context(material: Material) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
     # Buffers are given back when they are empty: idle connections stay small.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    # pyOpenSSL switches this on; workers write to memory, which takes all of it at once.
+    # pyOpenSSL lets SSL_write stop after one record; the workers write to memory, and all of it.
     context.clear_mode(_lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
-    context.use_privatekey(crypto.PKey.from_cryptography_key(material.key))
-    leaf, *others = (crypto.X509.from_cryptography(each) for each in material.chain)
+    context.use_privatekey(material.key)
+    leaf, *others = material.chain
     context.use_certificate(leaf)
     for certificate in others:
         context.add_extra_chain_cert(certificate)

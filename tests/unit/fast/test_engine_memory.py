@@ -14,7 +14,7 @@ from tests.support.sockets import LOOPBACK, listening
 from tests.support.stepper import EXPLICIT, SETTINGS
 
 TARGET = (LOOPBACK["ipv4"], 9)
-ALLOCATIONS = 4  # of a snapshot: targets, addresses of services, their table
+ALLOCATIONS = 4  # of a snapshot: targets, addresses of services, their table, modes
 
 
 def open_fds() -> list[str]:
