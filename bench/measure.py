@@ -8,7 +8,7 @@ from typing import Any, Final
 from bench.generator import Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
 from bench.peer import Peer
-from bench.proc import Cpu, Memory, busy_ns, cpu, memory
+from bench.proc import Cpu, Memory, Thread, busiest, busy_ns, cpu, memory, threads
 from bench.running import Cores, Running, running, upstream
 from bench.scraper import Scrape, Scraper, scraping
 from bench.series import SERVICES, provoke
@@ -31,6 +31,7 @@ class Sample:
     memory: Memory = field(default_factory=Memory)  # at rest, one answer given, before the load
     memory_loaded: Memory = field(default_factory=Memory)  # connections open, all of them idle
     proxy: Cpu = field(default_factory=Cpu)
+    waited_ns: int = 0  # the proxy's busiest thread could run, but waited for its core
     load_ns: int = 0  # CPU of generator and upstream together
     others_ns: int = 0  # CPU that anything else took on our cores
     offered_rate: float = 0.0
@@ -47,6 +48,11 @@ class Sample:
     def rate(self) -> float:
         """Requests a second."""
         return self.requests / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    @property
+    def waited_us(self) -> float:
+        """Microseconds a second that the busiest thread waited for its core."""
+        return self.waited_ns / 1000 / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
     def units(self, unit: str) -> float:
         """Work done, in requests or MiB."""
@@ -112,6 +118,7 @@ def _run(
     if scraper and proxy is not None:
         _settle(proxy)
     proxy_before, load_before = _proxy_cpu(proxy), _load_ns(load)
+    threads_before = _threads(proxy)
     busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
     if scraper:
         scraper.begin()
@@ -120,11 +127,13 @@ def _run(
     if proxy is not None:
         _settle(proxy)  # connections that it still closes belong to the work
     used = _proxy_cpu(proxy) - proxy_before
+    worker = busiest(threads_before, _threads(proxy))
     load_ns = _load_ns(load) - load_before
     return replace(
         sample,
         scrape=scraper.end() if scraper else Scrape(),
         proxy=used,
+        waited_ns=worker.waited_ns,
         load_ns=load_ns,
         others_ns=max(0, busy - used.total_ns - load_ns),
         requests=outcome.requests,
@@ -138,6 +147,10 @@ def _run(
 
 def _proxy_cpu(proxy: int | None) -> Cpu:
     return cpu(proxy) if proxy is not None else Cpu()
+
+
+def _threads(proxy: int | None) -> dict[int, Thread]:
+    return threads(proxy) if proxy is not None else {}
 
 
 def _load_ns(load: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,14 @@ class Cpu:
 
 
 @dataclass(frozen=True)
+class Thread:
+    """Time that a thread ran, and that it could have run but waited for its core; ns so far."""
+
+    run_ns: int = 0
+    waited_ns: int = 0
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. PSS shares pages mapped by several processes out among them; RSS counts them whole."""
 
@@ -64,6 +73,12 @@ def session(leader: int) -> list[int]:
     return members
 
 
+def _tasks(leader: int) -> Iterator[Path]:
+    for pid in session(leader):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield from (PROC / str(pid) / "task").iterdir()
+
+
 def cpu(leader: int) -> Cpu:
     """CPU of all threads of the session: scheduler's run time, exact to the last switch.
 
@@ -71,13 +86,31 @@ def cpu(leader: int) -> Cpu:
     it ever saw of whom it is asked about, so a process would carry its start into its work.
     """
     total = Cpu()
-    for pid in session(leader):
-        for task in (PROC / str(pid) / "task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
-                run_ns = int((task / "schedstat").read_text().split()[0])
-                fields = _stat_fields(task)
-                total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+    for task in _tasks(leader):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            run_ns = int((task / "schedstat").read_text().split()[0])
+            fields = _stat_fields(task)
+            total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
     return total
+
+
+def threads(leader: int) -> dict[int, Thread]:
+    """All threads of the session, by their ids."""
+    found = {}
+    for task in _tasks(leader):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            run_ns, waited_ns, _slices = map(int, (task / "schedstat").read_text().split())
+            found[int(task.name)] = Thread(run_ns, waited_ns)
+    return found
+
+
+def busiest(before: dict[int, Thread], after: dict[int, Thread]) -> Thread:
+    """Tell what the thread that ran most between two readings did meanwhile."""
+    spent = []
+    for number, now in after.items():
+        then = before.get(number, Thread())
+        spent.append(Thread(now.run_ns - then.run_ns, now.waited_ns - then.waited_ns))
+    return max(spent, key=lambda thread: thread.run_ns, default=Thread())
 
 
 def memory(leader: int) -> Memory:

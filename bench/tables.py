@@ -125,13 +125,19 @@ def _scrapes(results: Results, workload: Workload) -> Table:
             _number(results.latency(name, peer).percentile(99) / US) if moved else LACKING
             for name in (HTTP_HALF.name, workload.name)
         ]
-        rows.append([peer, *cells, _median(moved), _spread(moved)])
+        cells += [_median(moved), _spread(moved)]
+        for name in (HTTP_HALF.name, workload.name):
+            waited = results.waited_us(name, peer)
+            cells += [_median(waited), _spread(waited)]
+        rows.append([peer, *cells])
     headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
+    headers += ["ratio", "spread", "worker waited us/s without", "spread", "with", "spread"]
     notes = [
+        "worker waited: the proxy's busiest thread could run, but something else had its core",
         "every peer had answered with every status before, and had been left by downstreams",
         f"remora knew {SERVICES} services, and each had been called",
     ]
-    return Table("Scrapes", [*headers, "ratio", "spread"], rows, notes)
+    return Table("Scrapes", headers, rows, notes)
 
 
 def _starts(results: Results) -> Table:

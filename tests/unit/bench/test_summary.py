@@ -69,6 +69,17 @@ def test_an_idle_connection_costs_what_the_proxy_grew_by() -> None:
     assert figure.median == 10_000
 
 
+def test_waiting_is_told_for_a_second_of_the_run() -> None:
+    ran = Sample(SMALL.name, "remora", 1, proxy=Cpu(1), waited_ns=3_000_000, elapsed_seconds=2.0)
+    figure = Results([ran]).waited_us(SMALL.name, "remora")
+    assert figure is not None
+    assert figure.median == 1500
+
+
+def test_a_way_without_a_proxy_has_no_thread_that_waits() -> None:
+    assert Results([Sample(SMALL.name, "none", 1)]).waited_us(SMALL.name, "none") is None
+
+
 def test_a_doubt_stands_when_most_rounds_raise_it() -> None:
     disturbed = Sample("small", "nginx", 1, requests=1, elapsed_seconds=1.0, others_ns=10**9)
     calm = Sample("small", "nginx", 2, requests=1, elapsed_seconds=1.0)
