@@ -6,11 +6,12 @@ from typing import Final
 from bench.calls import Calls
 from bench.limits import REASONS
 from bench.peer import Peer
+from bench.proof import TRIED, Proof
 from bench.series import SERVICES
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
 from bench.verdicts import MB, Verdict
-from bench.workloads import HTTP_HALF, Workload
+from bench.workloads import HTTP_HALF, MTLS, Workload
 
 LACKING: Final = "-"
 US: Final = 1000  # ns
@@ -26,9 +27,18 @@ def all_tables(
     return [
         *(_idle(results, w) if w.idle else _work(results, w) for w in work),
         *(_scrapes(results, w) for w in work if w.scraped),
-        *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
+        *(
+            [_starts(results)]
+            if _alone(work) and any(s.memory.pss for s in results.samples)
+            else []
+        ),
         _budgets(budgets),
     ]
+
+
+def _alone(work: Sequence[Workload]) -> bool:
+    """Whether a start is that of one process: with mutual TLS it may be that of a pair."""
+    return all(w.family != MTLS for w in work)
 
 
 def extras(peers: Sequence[Peer]) -> Table:
@@ -36,6 +46,22 @@ def extras(peers: Sequence[Peer]) -> Table:
     rows = [[peer.name, peer.http_extras] for peer in peers if peer.http_extras]
     notes = ["no peer writes an access log; what a peer lacks here it does not pay for"]
     return Table("Done for each request besides passing it on", ["peer", "what"], rows, notes, ALL)
+
+
+def agreed(proofs: Sequence[Proof]) -> Table:
+    """What each pair agreed on, and whom each side turned away when asked before the run."""
+    rows = []
+    for proof in proofs:
+        met = [proof.hello.version, proof.hello.cipher, proof.hello.group]
+        refused = ["accepted" if name in proof.accepted else "refused" for name in TRIED]
+        rows.append([proof.peer, proof.library, *met, *refused])
+    headers = ["peer", "TLS library", "version", "cipher", "group", *TRIED]
+    notes = [
+        "version, cipher and group are read from the server's hello between the two sidecars",
+        "at mtls-new and mtls-idle every peer agrees on X25519 and sees the same hello of a client",
+        "a run ends at once where anything is accepted but the other name",
+    ]
+    return Table("Mutual TLS, asked before the run", headers, rows, notes, frozenset(range(11)))
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,11 @@ from bench.workloads import (
     HTTP_SCRAPE,
     HTTP_UP,
     IDLE,
+    MTLS,
+    MTLS_64,
+    MTLS_DOWN,
+    MTLS_IDLE,
+    MTLS_UP,
     SMALL,
     TCP,
     Family,
@@ -48,6 +53,8 @@ class Verdict:
 
 def verdicts(results: Results, variants: dict[str, str], family: Family = TCP) -> list[Verdict]:
     """All budgets. `variants`: names of peers tuned for one kind of work → the peer they are of."""
+    if family == MTLS:
+        return _of_mtls(results)
     return _of_http(results, variants) if family == HTTP else _of_relay(results, variants)
 
 
@@ -81,6 +88,20 @@ def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
         *_bulk(results, (HTTP_DOWN, HTTP_UP), variants),
         _latency(results, HTTP_HALF),
         Verdict("p99 at half load while scraped against not scraped", 1.1, "x", moved, note),
+    ]
+
+
+def _of_mtls(results: Results) -> list[Verdict]:
+    """Handshakes have no budget: they stand beside those of the others."""
+    idle = results.connection_bytes(MTLS_IDLE.name, REMORA)
+    return [
+        _cpu(results, MTLS_64, 0.6, ["haproxy"], "HAProxy"),
+        _cpu(results, MTLS_64, 0.25, ["envoy"], "Envoy"),
+        *(
+            _cpu(results, work, 0.9, _others(results, work), "the best peer")
+            for work in (MTLS_DOWN, MTLS_UP)
+        ),
+        Verdict("idle mutual TLS connection", 16_000, "B", idle),
     ]
 
 
