@@ -8,6 +8,7 @@ SERVER_HELLO: Final = 2
 SUPPORTED_VERSIONS: Final = 43
 KEY_SHARE: Final = 51
 RECORD_HEAD_BYTES: Final = 5
+HELLO_BYTES_MIN: Final = 42  # with no session id and no extensions
 VERSIONS: Final = {0x0304: "TLS 1.3", 0x0303: "TLS 1.2"}
 CIPHERS: Final = {0x1301: "AES-128-GCM", 0x1302: "AES-256-GCM", 0x1303: "ChaCha20-Poly1305"}
 GROUPS: Final = {0x001D: "X25519", 0x0017: "P-256", 0x11EC: "X25519MLKEM768"}
@@ -28,7 +29,9 @@ def parse(stream: bytes) -> Hello | None:
     if len(head) < RECORD_HEAD_BYTES or head[0] != HANDSHAKE:
         return None
     body = body[: int.from_bytes(head[3:5])]
-    if len(body) < int.from_bytes(head[3:5]) or body[:1] != bytes([SERVER_HELLO]):
+    if len(body) < max(HELLO_BYTES_MIN, int.from_bytes(head[3:5])) or body[:1] != bytes(
+        [SERVER_HELLO]
+    ):
         return None
     at = 4 + 2 + 32  # type and length, the legacy version, random
     at += 1 + body[at]  # session id

@@ -17,10 +17,20 @@ from typing import Final
 
 from bench import BENCH, ROOT
 from bench.identities import CLIENT, CLIENT_ID, SERVER, SERVER_ID, SERVER_NAME
-from bench.workloads import BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, TCP, WORKLOADS, Workload
+from bench.workloads import (
+    BULK_DOWN,
+    BULK_UP,
+    HTTP_DOWN,
+    HTTP_UP,
+    MTLS_DOWN,
+    MTLS_UP,
+    TCP,
+    WORKLOADS,
+    Workload,
+)
 
 TEMPLATES: Final = BENCH / "peers"
-BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP)
+BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, MTLS_DOWN, MTLS_UP)
 # The first one is what all agree on; in the order of remora's own.
 CIPHERS: Final = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like

@@ -134,9 +134,8 @@ def _idle(results: Results, workload: Workload) -> Table:
         rows.append([peer, _median(bytes_each), _spread(bytes_each), _median(pss)])
     notes = ["what the kernel holds for the sockets is not in it and is the same for all"]
     headers = ["peer", "bytes/connection", "spread", "PSS MB with all"]
-    return Table(
-        f"{count:,} idle connections, each used once ({workload.name})", headers, rows, notes
-    )
+    what = workload.title[0].lower() + workload.title[1:]
+    return Table(f"{count:,} {what} ({workload.name})", headers, rows, notes)
 
 
 def _scrapes(results: Results, workload: Workload) -> Table:

@@ -32,7 +32,7 @@ MTLS: Final = Family(
     "mtls",
     "Mutual TLS between two sidecars",
     "mtls",
-    700,
+    800,
     """
 Two sidecars of the same product stand in the way, and TLS 1.3 with certificates of both sides
 between them. Both are pinned to the proxy core, one worker each; CPU is the sum of both. At

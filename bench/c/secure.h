@@ -4,8 +4,8 @@
  * X25519 because OpenSSL 3.0, which HAProxy and nginx have, knows nothing of ML-KEM. ALPN offers
  * the name of every mesh; each server picks its own. What was agreed is checked on each connection.
  *
- * The server's certificate is not verified here: that would cost as much as the server's own
- * work, and the generator would be what is measured. bench/proof.py verifies it.
+ * The server's certificate is not verified here, or the generator would be the bottleneck sooner.
+ * bench/proof.py verifies it.
  */
 #ifndef REMORA_BENCH_SECURE_H
 #define REMORA_BENCH_SECURE_H

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.proc import Thread, busiest, busy_ns, cpu, memory, threads
+from bench.proc import Thread, busiest, busy_ns, cpu, memory, session, threads
 from tests.support.waiting import eventually
 
 # Two processes that spin until they have used 50 ms each, then wait for the end of their stdin.
@@ -30,6 +30,18 @@ def spinning() -> Iterator[int]:
 def test_cpu_of_forked_processes_is_counted(spinning: int) -> None:
     used = eventually("100 ms of two processes", lambda: _at_least(spinning, 95_000_000))
     assert used < 2_000_000_000
+
+
+def test_sessions_are_counted_together(spinning: int) -> None:
+    words = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as other:
+        together = eventually("all three", lambda: _three(session(spinning, other.pid)))
+    assert other.pid in together
+    assert spinning in together
+
+
+def _three(pids: list[int]) -> list[int]:
+    return pids if len(pids) == 3 else []
 
 
 def test_memory_is_that_of_all_processes_and_never_less_than_what_is_private(spinning: int) -> None:

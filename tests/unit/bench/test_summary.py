@@ -5,7 +5,7 @@ import pytest
 from bench.measure import Sample
 from bench.proc import Cpu, Memory
 from bench.summary import Results
-from bench.workloads import BULK_DOWN, IDLE, MIB, SMALL
+from bench.workloads import BULK_DOWN, IDLE, MIB, MTLS_NEW, SMALL
 
 
 def sample(peer: str, number: int, us: float, workload: str = SMALL.name) -> Sample:
@@ -44,6 +44,13 @@ def test_bulk_is_divided_by_mebibytes() -> None:
     figure = Results([moved]).cpu_us(BULK_DOWN, "nginx")
     assert figure is not None
     assert figure.median == 500
+
+
+def test_a_handshake_is_an_exchange_whatever_its_bytes() -> None:
+    made = Sample(MTLS_NEW.name, "nginx", 1, proxy=Cpu(4_000_000), requests=2, bytes=8 * MIB)
+    figure = Results([made]).cpu_us(MTLS_NEW, "nginx")
+    assert figure is not None
+    assert figure.median == 2000
 
 
 def test_the_best_peer_is_the_one_that_spends_least() -> None:
