@@ -1,24 +1,28 @@
 """The command: `python -m bench [--quick] [--save]`; exit 69 if a peer is not installed."""
 
 import argparse
+import contextlib
 import datetime as dt
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 from bench import BENCH, OUT, calls, machine, network, report, tables
 from bench.build import BuildError, program
 from bench.files import allow
+from bench.identities import identities
 from bench.measure import Bench
 from bench.peer import PEERS, Peer, PeerMissingError
+from bench.proof import prove_all
 from bench.rounds import PROBES_MAX, Plan, run, say_on_stderr
 from bench.running import Cores, RunError
 from bench.summary import Results
 from bench.verdicts import verdicts
-from bench.workloads import FAMILIES, HTTP, IDLE, WORKLOADS, Workload
+from bench.workloads import FAMILIES, IDLE, MTLS, TCP, WORKLOADS, Workload
 
 T = TypeVar("T")
 
@@ -137,7 +141,7 @@ def _missing(peers: Sequence[Peer]) -> dict[str, str]:
 
 
 def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> None:
-    for name in ("load", "upstream"):
+    for name in ("load", "upstream", *(["load-tls"] if plan.family == MTLS else [])):
         program(name)
     allowed = allow(IDLE.connections + PROBES_MAX)
     now = dt.datetime.now(dt.UTC)
@@ -149,15 +153,19 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
         machine.describe(),
         {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
     )
-    bench = Bench(Cores.allowed(), allowed)
-    samples = run(bench, plan, say_on_stderr)
-    counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
+    with identities() if plan.family == MTLS else contextlib.nullcontext(Path()) as folder:
+        bench = Bench(Cores.allowed(), allowed, folder)
+        proofs = prove_all(bench, plan.peers, say_on_stderr) if plan.family == MTLS else []
+        samples = run(bench, plan, say_on_stderr)
+        counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
     say_on_stderr("")
     results = Results(samples)
     variants = {p.name: p.variant_of for p in PEERS if p.variant_of}
     budgets = verdicts(results, variants, plan.family)
     made = tables.all_tables(results, plan.workloads, budgets)
-    if plan.family == HTTP:
+    if proofs:
+        made.insert(0, tables.agreed(proofs))
+    if plan.family != TCP:
         made.insert(0, tables.extras([p for p in plan.peers if not p.variant_of]))
     if counted:
         made.insert(-1, tables.system_calls(counted))

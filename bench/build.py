@@ -7,6 +7,8 @@ from typing import Final
 
 from bench import BENCH, OUT
 
+# Programs made of another one's source: its name, and more words for the compiler.
+VARIANTS: Final = {"load-tls": ("load", ("-DWITH_TLS", "-lssl", "-lcrypto"))}
 FLAGS: Final = ("-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 
 
@@ -15,7 +17,7 @@ class BuildError(Exception):
 
 
 def program(name: str) -> Path:
-    """Path of `bench/c/NAME.c` as a program, compiled again if a source is newer."""
+    """Path of `bench/c/NAME.c` or of a variant as a program, made again if a source is newer."""
     sources = BENCH / "c"
     binary = OUT / "bin" / name
     newest = max(file.stat().st_mtime for file in sources.iterdir())
@@ -25,8 +27,11 @@ def program(name: str) -> Path:
     if compiler is None:
         raise BuildError("no C compiler: apt-get install gcc libc6-dev")
     binary.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler, *FLAGS, "-o", str(binary), str(sources / f"{name}.c"), "-lm"]
+    source, more = VARIANTS.get(name, (name, ()))
+    command = [compiler, *FLAGS, "-o", str(binary), str(sources / f"{source}.c"), "-lm", *more]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if "openssl/ssl.h: No such file" in result.stderr:
+        raise BuildError("no headers of OpenSSL: apt-get install libssl-dev")
     if result.returncode:
         raise BuildError(f"{' '.join(command)} failed:\n{result.stderr}")
     return binary

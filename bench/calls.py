@@ -21,7 +21,7 @@ from bench.measure import Bench
 from bench.peer import Peer
 from bench.proc import session
 from bench.rounds import Plan, fitted
-from bench.running import RunError, opened, running, upstream
+from bench.running import RunError, deployed, opened, upstream
 from bench.workloads import MIB, Workload
 
 TIMING: Final = Timing(seconds=0.5, warmup_seconds=0.1)
@@ -62,21 +62,21 @@ def count_all(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Call
 
 def count(bench: Bench, peer: Peer, workload: Workload) -> Calls:
     """Trace `peer` while it does `workload`."""
-    load, room, family = bench.cores.load, bench.connections_allowed, workload.family
+    load = bench.cores.load
     with (
         TemporaryDirectory(prefix="remora-bench-") as name,
-        upstream(load, family) as (upstream_port, _),
-        running(peer, upstream_port, room, bench.cores.proxy, family) as proxy,
-        generator(proxy.port, workload, TIMING, load) as warm,
+        upstream(load, workload.family) as (upstream_port, _),
+        deployed(peer, workload, bench.place(upstream_port, workload)) as proxy,
+        generator(proxy.port, workload, TIMING, load, bench.identities) as warm,
     ):
         summary = Path(name) / "summary"
-        with _traced(session(proxy.pid or 0), summary):
+        with _traced(session(*proxy.pids), summary):
             seen = warm.measure()
         return Calls(
             workload.name,
             workload.unit,
             peer.name,
-            seen.requests if workload.unit == "request" else seen.bytes / MIB,
+            seen.bytes / MIB if workload.unit == "MiB" else seen.requests,
             parse(summary.read_text()),
         )
 

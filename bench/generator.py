@@ -5,11 +5,13 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.build import program
 from bench.histogram import Histogram
+from bench.identities import CLIENT
 from bench.running import RunError, opened, pinned, stop
-from bench.workloads import Workload
+from bench.workloads import TO_SERVER, Workload
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Generator:
 
 
 @contextlib.contextmanager
-def generator(port: int, workload: Workload, timing: Timing, core: int) -> Iterator[Generator]:
+def generator(
+    port: int, workload: Workload, timing: Timing, core: int, identities: Path = Path()
+) -> Iterator[Generator]:
     """Start a generator and warm it; its connections stay open until the block is left."""
     words: dict[str, str | float] = {
         "port": port,
@@ -79,9 +83,12 @@ def generator(port: int, workload: Workload, timing: Timing, core: int) -> Itera
     }
     if workload.head:
         words["http"] = workload.head
-    command = [str(program("load")), *(["--each-new"] if workload.each_new else [])]
-    for name, value in words.items():
-        command += [f"--{name}", str(value)]
+    name = "load"
+    if workload.mtls == TO_SERVER:
+        name, words["tls"] = "load-tls", str(identities / CLIENT)
+    command = [str(program(name)), *(["--each-new"] if workload.each_new else [])]
+    for word, value in words.items():
+        command += [f"--{word}", str(value)]
     with pinned(core):
         process = subprocess.Popen(
             command,

@@ -3,13 +3,14 @@
 import contextlib
 import time
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from bench.generator import Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
 from bench.peer import Peer
-from bench.proc import Cpu, Memory, busy_ns, cpu, memory
-from bench.running import Cores, Running, running, upstream
+from bench.proc import Cpu, Memory, busiest, busy_ns, cpu, memory, threads
+from bench.running import Cores, Place, Running, deployed, upstream
 from bench.scraper import Scrape, Scraper, scraping
 from bench.series import SERVICES, provoke
 from bench.workloads import MIB, Workload
@@ -31,6 +32,7 @@ class Sample:
     memory: Memory = field(default_factory=Memory)  # at rest, one answer given, before the load
     memory_loaded: Memory = field(default_factory=Memory)  # connections open, all of them idle
     proxy: Cpu = field(default_factory=Cpu)
+    waited_ns: int = 0  # the proxy's busiest thread could run, but waited for its core
     load_ns: int = 0  # CPU of generator and upstream together
     others_ns: int = 0  # CPU that anything else took on our cores
     offered_rate: float = 0.0
@@ -48,9 +50,14 @@ class Sample:
         """Requests a second."""
         return self.requests / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
+    @property
+    def waited_us(self) -> float:
+        """Microseconds a second that the busiest thread waited for its core."""
+        return self.waited_ns / 1000 / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
     def units(self, unit: str) -> float:
-        """Work done, in requests or MiB."""
-        return self.requests if unit == "request" else self.bytes / MIB
+        """Work done: MiB, or exchanges by whatever name."""
+        return self.bytes / MIB if unit == "MiB" else self.requests
 
     def as_json(self) -> dict[str, Any]:
         """For the raw data."""
@@ -63,32 +70,39 @@ class Bench:
 
     cores: Cores
     connections_allowed: int  # every peer is sized for this many
+    identities: Path = Path()  # folder of those that mutual TLS needs
+
+    def place(self, upstream_port: int, workload: Workload) -> Place:
+        """Tell where a peer is started for that work."""
+        return Place(
+            *(upstream_port, self.connections_allowed, self.cores.proxy, workload.family),
+            services=SERVICES if workload.scraped else 0,
+            identities=self.identities,
+        )
 
 
 def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sample:
     """Run `workload` through `peer`; `timing.seed` is the number of the round."""
     with (
         upstream(bench.cores.load, workload.family) as (upstream_port, upstream_pid),
-        running(
-            *(peer, upstream_port, bench.connections_allowed, bench.cores.proxy, workload.family),
-            services=SERVICES if workload.scraped else 0,
-        ) as proxy,
+        deployed(peer, workload, bench.place(upstream_port, workload)) as proxy,
     ):
         sample = Sample(workload.name, peer.name, timing.seed, proxy.answer_ms, proxy.ready_ms)
-        if proxy.pid is not None:
-            _settle(proxy.pid)
-            sample = replace(sample, memory=memory(proxy.pid))
+        if proxy.pids:
+            _settle(proxy.pids)
+            sample = replace(sample, memory=memory(*proxy.pids))
         if workload.scraped:
             provoke(proxy.port, proxy.service_ports)
-        with generator(proxy.port, workload, timing, bench.cores.load) as warm:
-            if proxy.pid is not None:
-                _settle(proxy.pid)
-                sample = replace(sample, memory_loaded=memory(proxy.pid))
+        core, identities = bench.cores.load, bench.identities
+        with generator(proxy.port, workload, timing, core, identities) as warm:
+            if proxy.pids:
+                _settle(proxy.pids)
+                sample = replace(sample, memory_loaded=memory(*proxy.pids))
             sample = replace(sample, offered_rate=timing.rate, connections=workload.connections)
             if workload.idle:
                 return sample
-            with _scraper(workload, peer, proxy, bench.cores.load) as scraper:
-                return _run(sample, warm, proxy.pid, upstream_pid, bench.cores, scraper)
+            with _scraper(workload, peer, proxy, core) as scraper:
+                return _run(sample, warm, proxy.pids, upstream_pid, bench.cores, scraper)
 
 
 def _scraper(
@@ -102,29 +116,32 @@ def _scraper(
 def _run(
     sample: Sample,
     warm: Generator,
-    proxy: int | None,
+    proxy: tuple[int, ...],
     upstream_pid: int,
     cores: Cores,
     scraper: Scraper | None,
 ) -> Sample:
     """Read all clocks before and after the measured time, both while nothing is in flight."""
     load = (upstream_pid, warm.pid, *([scraper.pid] if scraper else []))
-    if scraper and proxy is not None:
+    if scraper and proxy:
         _settle(proxy)
-    proxy_before, load_before = _proxy_cpu(proxy), _load_ns(load)
+    proxy_before, load_before = cpu(*proxy), cpu(*load).total_ns
+    threads_before = threads(*proxy)
     busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
     if scraper:
         scraper.begin()
     outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
     busy = busy_ns((cores.load, cores.proxy)) - busy_before
-    if proxy is not None:
+    if proxy:
         _settle(proxy)  # connections that it still closes belong to the work
-    used = _proxy_cpu(proxy) - proxy_before
-    load_ns = _load_ns(load) - load_before
+    used = cpu(*proxy) - proxy_before
+    worker = busiest(threads_before, threads(*proxy))
+    load_ns = cpu(*load).total_ns - load_before
     return replace(
         sample,
         scrape=scraper.end() if scraper else Scrape(),
         proxy=used,
+        waited_ns=worker.waited_ns,
         load_ns=load_ns,
         others_ns=max(0, busy - used.total_ns - load_ns),
         requests=outcome.requests,
@@ -136,20 +153,12 @@ def _run(
     )
 
 
-def _proxy_cpu(proxy: int | None) -> Cpu:
-    return cpu(proxy) if proxy is not None else Cpu()
-
-
-def _load_ns(load: tuple[int, ...]) -> int:
-    return sum(cpu(pid).total_ns for pid in load)
-
-
-def _settle(pid: int) -> None:
+def _settle(pids: tuple[int, ...]) -> None:
     """Wait until the proxy stands still: a pause in which it used no CPU worth a word."""
-    used = cpu(pid).total_ns
+    used = cpu(*pids).total_ns
     for _ in range(SETTLE_PAUSES_MAX):
         time.sleep(SETTLE_PAUSE_SECONDS)
-        now = cpu(pid).total_ns
+        now = cpu(*pids).total_ns
         if now - used < SETTLED_NS:
             return
         used = now

@@ -16,10 +16,23 @@ from string import Template
 from typing import Final
 
 from bench import BENCH, ROOT
-from bench.workloads import BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, TCP, WORKLOADS, Workload
+from bench.identities import CLIENT, CLIENT_ID, SERVER, SERVER_ID, SERVER_NAME
+from bench.workloads import (
+    BULK_DOWN,
+    BULK_UP,
+    HTTP_DOWN,
+    HTTP_UP,
+    MTLS_DOWN,
+    MTLS_UP,
+    TCP,
+    WORKLOADS,
+    Workload,
+)
 
 TEMPLATES: Final = BENCH / "peers"
-BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP)
+BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, MTLS_DOWN, MTLS_UP)
+# The first one is what all agree on; in the order of remora's own.
+CIPHERS: Final = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like
 
 
@@ -38,9 +51,19 @@ class Job:
     directory: Path
     family: str = TCP.name
     service_ports: tuple[int, ...] = ()  # for services that nobody answers for: see series.py
+    side: str = ""  # of mutual TLS: CLIENT speaks it to the upstream, SERVER to the downstream
+    identities: Path = Path()
+
+    @property
+    def identity(self) -> Path:
+        """Folder of the identity of this side."""
+        return self.identities / self.side
 
     def render(self, template: str, **more: str) -> str:
-        """Path of a configuration file made from bench/peers/FAMILY/TEMPLATE."""
+        """Path of a configuration file made from bench/peers/FAMILY/TEMPLATE, that of our side."""
+        if self.side:
+            name, _, suffix = template.rpartition(".")
+            template = f"{name}-{self.side}.{suffix}"
         words = {
             "port": self.port,
             "upstream_port": self.upstream_port,
@@ -48,6 +71,11 @@ class Job:
             "connections": self.connections,
             "descriptors": 2 * self.connections + DESCRIPTORS_SPARE,
             "directory": self.directory,
+            "identity": self.identity,
+            "client_id": CLIENT_ID,
+            "server_id": SERVER_ID,
+            "server_name": SERVER_NAME,
+            "ciphers": CIPHERS,
         }
         text = (TEMPLATES / self.family / template).read_text()
         path = self.directory / template
@@ -67,6 +95,7 @@ class Peer:
     ready_path: str | None = None  # on the admin port, if the peer has such a thing
     metrics_path: str | None = None  # there, too
     http_extras: str = ""  # what it does for each HTTP request besides passing it on
+    tls_words: tuple[str, ...] = ()  # make the program tell its TLS library
     variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
     names_services: bool = False  # whether metrics tell destinations apart by configured names
     only: tuple[Workload, ...] = WORKLOADS
@@ -86,6 +115,15 @@ class Peer:
         result = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
         found = re.search(r"\d+\.\d+\.\d+[\w.+-]*", result.stdout + result.stderr)
         return found.group() if found else "unknown"
+
+    def tls_library(self) -> str:
+        """Ask the program for the TLS library that it runs with."""
+        words = [self.binary(), *self.tls_words]
+        result = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
+        said = result.stdout + result.stderr
+        found = re.search(r"running (?:on|with|against)\b.*?(OpenSSL [\d.]+)", said, re.IGNORECASE)
+        found = found or re.search(r"(BoringSSL|OpenSSL [\d.]+)", said)
+        return found.group(1) if found else "unknown"
 
 
 def _launch(binary: str) -> list[str]:
@@ -146,8 +184,14 @@ def _run_envoy(binary: str, job: Job) -> list[str]:
 
 
 def _run_remora(binary: str, job: Job) -> list[str]:
-    listen = f"127.0.0.1:{job.port}=127.0.0.1:{job.upstream_port}"
-    words = [*_launch(binary), "proxy", "--no-interception", "--listen", listen, "--workers", "1"]
+    target = f"127.0.0.1:{job.upstream_port}"
+    listen = "--listen-mtls" if job.side == SERVER else "--listen"
+    words = [*_launch(binary), "proxy", "--no-interception", "--workers", "1"]
+    words += [listen, f"127.0.0.1:{job.port}={target}"]
+    if job.side:
+        words += ["--identity", str(job.identity)]
+    if job.side == CLIENT:
+        words += ["--mesh", f"{target}={SERVER_ID}"]
     words += ["--admin", f"127.0.0.1:{job.admin_port}", "--connections-max", str(job.connections)]
     if job.service_ports:
         words += ["--metrics-series-max", "2900"]  # room for all of them: more than 2,000 in all
@@ -167,6 +211,7 @@ HAPROXY: Final = Peer(
     "-v",
     metrics_path="/metrics",
     http_extras="counters, averages of times; no histograms, no x-request-id, no traceparent",
+    tls_words=("-vv",),
 )
 NGINX: Final = Peer(
     "nginx",
@@ -175,6 +220,7 @@ NGINX: Final = Peer(
     _run_nginx,
     "-v",
     http_extras="nothing: no metrics of requests, no x-request-id, no traceparent",
+    tls_words=("-V",),
 )
 ENVOY: Final = Peer(
     "envoy",
@@ -184,6 +230,7 @@ ENVOY: Final = Peer(
     ready_path="/ready",
     metrics_path="/stats/prometheus",
     http_extras="counters, histograms and x-request-id, as by default; no traceparent",
+    tls_words=("--version",),
 )
 REMORA: Final = Peer(
     "remora",
@@ -194,6 +241,7 @@ REMORA: Final = Peer(
     ready_path="/ready",
     metrics_path="/metrics",
     http_extras="defaults: counters, histograms, x-request-id, traceparent",
+    tls_words=("-m", "OpenSSL.debug"),
     names_services=True,
 )
 HAPROXY_BULK: Final = replace(

@@ -1,7 +1,8 @@
-"""What the kernel says a process cost: CPU and memory of a session, read from /proc."""
+"""What the kernel says a process cost: CPU and memory of sessions, read from /proc."""
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,14 @@ class Cpu:
 
 
 @dataclass(frozen=True)
+class Thread:
+    """Time that a thread ran, and that it could have run but waited for its core; ns so far."""
+
+    run_ns: int = 0
+    waited_ns: int = 0
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. PSS shares pages mapped by several processes out among them; RSS counts them whole."""
 
@@ -49,41 +58,65 @@ def _stat_fields(process: Path) -> list[str]:
     return (process / "stat").read_text().rpartition(")")[2].split()
 
 
-def session(leader: int) -> list[int]:
-    """List the living processes of the session of `leader`: a proxy and the workers it forked."""
+def session(*leaders: int) -> list[int]:
+    """List the living processes of the sessions of `leaders`: proxies and what they forked."""
     members = []
     for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         try:
             fields = _stat_fields(entry)
-            if fields[0] != "Z" and int(fields[3]) == leader:
+            if fields[0] != "Z" and int(fields[3]) in leaders:
                 members.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return members
 
 
-def cpu(leader: int) -> Cpu:
-    """CPU of all threads of the session: scheduler's run time, exact to the last switch.
+def _tasks(leaders: tuple[int, ...]) -> Iterator[Path]:
+    for pid in session(*leaders):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield from (PROC / str(pid) / "task").iterdir()
+
+
+def cpu(*leaders: int) -> Cpu:
+    """CPU of all threads of the sessions: scheduler's run time, exact to the last switch.
 
     User and system are taken from each thread, too: the kernel splits run time by all ticks that
     it ever saw of whom it is asked about, so a process would carry its start into its work.
     """
     total = Cpu()
-    for pid in session(leader):
-        for task in (PROC / str(pid) / "task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
-                run_ns = int((task / "schedstat").read_text().split()[0])
-                fields = _stat_fields(task)
-                total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
+    for task in _tasks(leaders):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            run_ns = int((task / "schedstat").read_text().split()[0])
+            fields = _stat_fields(task)
+            total += Cpu(run_ns, int(fields[11]) * TICK_NS, int(fields[12]) * TICK_NS)
     return total
 
 
-def memory(leader: int) -> Memory:
-    """Memory of the session."""
+def threads(*leaders: int) -> dict[int, Thread]:
+    """All threads of the sessions, by their ids."""
+    found = {}
+    for task in _tasks(leaders):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            run_ns, waited_ns, _slices = map(int, (task / "schedstat").read_text().split())
+            found[int(task.name)] = Thread(run_ns, waited_ns)
+    return found
+
+
+def busiest(before: dict[int, Thread], after: dict[int, Thread]) -> Thread:
+    """Tell what the thread that ran most between two readings did meanwhile."""
+    spent = []
+    for number, now in after.items():
+        then = before.get(number, Thread())
+        spent.append(Thread(now.run_ns - then.run_ns, now.waited_ns - then.waited_ns))
+    return max(spent, key=lambda thread: thread.run_ns, default=Thread())
+
+
+def memory(*leaders: int) -> Memory:
+    """Memory of the sessions."""
     kib = {"Pss": 0, "Rss": 0, "Private_Clean": 0, "Private_Dirty": 0}
-    for pid in session(leader):
+    for pid in session(*leaders):
         for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]:
             name, _, value = line.partition(":")
             if name in kib:

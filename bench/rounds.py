@@ -14,7 +14,7 @@ from bench.generator import Timing
 from bench.limits import DISTURBED, doubts
 from bench.measure import Bench, Sample, measure
 from bench.peer import Peer
-from bench.workloads import Family, Workload
+from bench.workloads import TO_SERVER, Family, Workload
 
 RETRIES_MAX: Final = 2  # of one measurement that something else disturbed
 PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured ones
@@ -52,7 +52,8 @@ class Plan:
 def _suits(peer: Peer, workload: Workload) -> bool:
     if workload.scraped and peer.metrics_path is None:
         return False
-    return workload in peer.only and not (workload.idle and peer.command is None)
+    needs_proxy = workload.idle or workload.mtls == TO_SERVER
+    return workload in peer.only and not (needs_proxy and peer.command is None)
 
 
 def rotated(peers: Sequence[Peer], by: int) -> list[Peer]:

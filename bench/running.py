@@ -4,20 +4,22 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
 from bench.asking import item_request
 from bench.build import program
+from bench.identities import CLIENT, SERVER, context
 from bench.peer import Job, Peer
 from bench.proc import session
-from bench.workloads import HTTP, TCP, Family
+from bench.workloads import HTTP, MTLS, PAIR, TCP, Family, Workload
 
 START_SECONDS_MAX: Final = 20.0
 STOP_SECONDS_MAX: Final = 5.0
@@ -27,6 +29,7 @@ POLL_SECONDS: Final = 0.0005  # the resolution of the time to ready
 PROBES: Final = {
     TCP.name: (struct.pack("=IIQ", 16, 16, 0), 16, b""),
     HTTP.name: (item_request(16), 12, b"HTTP/1.1 200"),
+    MTLS.name: (item_request(16), 12, b"HTTP/1.1 200"),
 }
 
 
@@ -54,10 +57,23 @@ class Running:
 
     port: int
     admin_port: int = 0
-    pid: int | None = None
+    pids: tuple[int, ...] = ()  # leaders of sessions: one, or that of each side
     answer_ms: float | None = None
     ready_ms: float | None = None  # first 200 of its readiness endpoint, if it has one
     service_ports: tuple[int, ...] = ()  # where it listens for services, if it can
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a peer is started, and for what."""
+
+    upstream_port: int
+    connections: int  # it must be able to hold these
+    core: int
+    family: Family = TCP
+    services: int = 0  # how many named destinations it has besides, if it can name any
+    side: str = ""  # of mutual TLS; see Job
+    identities: Path = Path()
 
 
 def free_ports(count: int) -> list[int]:
@@ -108,7 +124,7 @@ def upstream(core: int, family: Family = TCP) -> Iterator[tuple[int, int]]:
     """(port, process id) of the upstream; it also ends by itself when our end of its stdin goes."""
     with pinned(core):
         process = subprocess.Popen(
-            [str(program("upstream")), *(["--http"] if family == HTTP else [])],
+            [str(program("upstream")), *(["--http"] if family != TCP else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -122,20 +138,26 @@ def upstream(core: int, family: Family = TCP) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def running(
-    peer: Peer,
-    upstream_port: int,
-    connections: int,
-    core: int,
-    family: Family = TCP,
-    services: int = 0,
-) -> Iterator[Running]:
-    """Run the peer in front of `upstream_port`, from its first answer to the block's end.
+def deployed(peer: Peer, workload: Workload, place: Place) -> Iterator[Running]:
+    """Run all processes of the peer that stand between the generator and the upstream."""
+    if not workload.mtls or peer.command is None:
+        with running(peer, place) as proxy:
+            yield proxy
+        return
+    with running(peer, replace(place, side=SERVER)) as server:
+        if workload.mtls != PAIR:
+            yield server
+            return
+        beside = replace(place, side=CLIENT, upstream_port=server.port)
+        with running(peer, beside) as client:
+            yield replace(client, pids=client.pids + server.pids)
 
-    `services`: how many named destinations it has besides, if it can name any.
-    """
+
+@contextlib.contextmanager
+def running(peer: Peer, place: Place) -> Iterator[Running]:
+    """Run the peer in front of an upstream, from its first answer to the block's end."""
     if peer.command is None:
-        yield Running(upstream_port)
+        yield Running(place.upstream_port)
         return
     with (
         tempfile.TemporaryDirectory(prefix="remora-bench-") as name,
@@ -143,14 +165,17 @@ def running(
     ):
         directory = Path(name)
         directory.chmod(0o755)
-        port, admin_port, *service_ports = free_ports(2 + services)
+        port, admin_port, *service_ports = free_ports(2 + place.services)
         job = Job(
-            *(port, upstream_port, admin_port, connections, directory, family.name),
+            *(port, place.upstream_port, admin_port, place.connections, directory),
+            family=place.family.name,
             service_ports=tuple(service_ports),
+            side=place.side,
+            identities=place.identities,
         )
         command = peer.command(peer.binary(), job)
         log = stack.enter_context((directory / "log").open("w+"))
-        with pinned(core):
+        with pinned(place.core):
             began = time.monotonic()
             process = subprocess.Popen(
                 command,
@@ -171,29 +196,34 @@ def running(
 def _await_ready(peer: Peer, job: Job, process: subprocess.Popen[str], began: float) -> Running:
     """Asks in turn for an answer through the proxy and for its readiness until both came."""
     answer_ms = ready_ms = None
+    ours = job.identities / CLIENT
+    tls = context(ours, ours) if job.side == SERVER else None
     probe, wanted, first = PROBES[job.family]
     while answer_ms is None or (peer.ready_path and ready_ms is None):
         if process.poll() is not None:
             raise RunError(f"exited with status {process.returncode} before it answered")
         if time.monotonic() - began > START_SECONDS_MAX:
             raise RunError(f"gave no answer within {START_SECONDS_MAX:.0f} s")
-        answer = _answers(job.port, probe, wanted) if answer_ms is None else b""
+        answer = answers(job.port, probe, wanted, tls) if answer_ms is None else b""
         if answer and answer.startswith(first):
             answer_ms = (time.monotonic() - began) * 1000
         if peer.ready_path and ready_ms is None:
             request = f"GET {peer.ready_path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
-            if _answers(job.admin_port, request.encode(), 12).endswith(b" 200"):
+            if answers(job.admin_port, request.encode(), 12).endswith(b" 200"):
                 ready_ms = (time.monotonic() - began) * 1000
         time.sleep(POLL_SECONDS)
     ports = job.service_ports if peer.names_services else ()
-    return Running(job.port, job.admin_port, process.pid, answer_ms, ready_ms, ports)
+    return Running(job.port, job.admin_port, (process.pid,), answer_ms, ready_ms, ports)
 
 
-def _answers(port: int, request: bytes, wanted: int) -> bytes:
+def answers(port: int, request: bytes, wanted: int, tls: ssl.SSLContext | None = None) -> bytes:
     """Ask, and return the first `wanted` bytes of the answer; b"" when there is none yet."""
     answer = b""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=1) as plain,
+            tls.wrap_socket(plain) if tls else contextlib.nullcontext(plain) as connection,
+        ):
             connection.sendall(request)
             while len(answer) < wanted and (piece := connection.recv(wanted - len(answer))):
                 answer += piece

@@ -80,6 +80,11 @@ class Results:
             if base.get(s.round)
         )
 
+    def waited_us(self, workload: str, peer: str) -> Figure | None:
+        """Microseconds a second that the proxy's busiest thread waited for its core."""
+        samples = self.of(workload, peer)
+        return Figure.of(s.waited_us for s in samples if s.proxy.total_ns and s.elapsed_seconds)
+
     def connection_bytes(self, workload: str, peer: str) -> Figure | None:
         """Memory of the proxy for one idle connection (PSS; the kernel's sockets not counted)."""
         return Figure.of(

@@ -6,11 +6,12 @@ from typing import Final
 from bench.calls import Calls
 from bench.limits import REASONS
 from bench.peer import Peer
+from bench.proof import TRIED, Proof
 from bench.series import SERVICES
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
 from bench.verdicts import MB, Verdict
-from bench.workloads import HTTP_HALF, Workload
+from bench.workloads import HTTP_HALF, MTLS, Workload
 
 LACKING: Final = "-"
 US: Final = 1000  # ns
@@ -26,9 +27,18 @@ def all_tables(
     return [
         *(_idle(results, w) if w.idle else _work(results, w) for w in work),
         *(_scrapes(results, w) for w in work if w.scraped),
-        *([_starts(results)] if any(s.memory.pss for s in results.samples) else []),
+        *(
+            [_starts(results)]
+            if _alone(work) and any(s.memory.pss for s in results.samples)
+            else []
+        ),
         _budgets(budgets),
     ]
+
+
+def _alone(work: Sequence[Workload]) -> bool:
+    """Whether a start is that of one process: with mutual TLS it may be that of a pair."""
+    return all(w.family != MTLS for w in work)
 
 
 def extras(peers: Sequence[Peer]) -> Table:
@@ -36,6 +46,22 @@ def extras(peers: Sequence[Peer]) -> Table:
     rows = [[peer.name, peer.http_extras] for peer in peers if peer.http_extras]
     notes = ["no peer writes an access log; what a peer lacks here it does not pay for"]
     return Table("Done for each request besides passing it on", ["peer", "what"], rows, notes, ALL)
+
+
+def agreed(proofs: Sequence[Proof]) -> Table:
+    """What each pair agreed on, and whom each side turned away when asked before the run."""
+    rows = []
+    for proof in proofs:
+        met = [proof.hello.version, proof.hello.cipher, proof.hello.group]
+        refused = ["accepted" if name in proof.accepted else "refused" for name in TRIED]
+        rows.append([proof.peer, proof.library, *met, *refused])
+    headers = ["peer", "TLS library", "version", "cipher", "group", *TRIED]
+    notes = [
+        "version, cipher and group are read from the server's hello between the two sidecars",
+        "at mtls-new and mtls-idle every peer agrees on X25519 and sees the same hello of a client",
+        "a run ends at once where anything is accepted but the other name",
+    ]
+    return Table("Mutual TLS, asked before the run", headers, rows, notes, frozenset(range(11)))
 
 
 def _number(value: float) -> str:
@@ -108,9 +134,8 @@ def _idle(results: Results, workload: Workload) -> Table:
         rows.append([peer, _median(bytes_each), _spread(bytes_each), _median(pss)])
     notes = ["what the kernel holds for the sockets is not in it and is the same for all"]
     headers = ["peer", "bytes/connection", "spread", "PSS MB with all"]
-    return Table(
-        f"{count:,} idle connections, each used once ({workload.name})", headers, rows, notes
-    )
+    what = workload.title[0].lower() + workload.title[1:]
+    return Table(f"{count:,} {what} ({workload.name})", headers, rows, notes)
 
 
 def _scrapes(results: Results, workload: Workload) -> Table:
@@ -125,13 +150,19 @@ def _scrapes(results: Results, workload: Workload) -> Table:
             _number(results.latency(name, peer).percentile(99) / US) if moved else LACKING
             for name in (HTTP_HALF.name, workload.name)
         ]
-        rows.append([peer, *cells, _median(moved), _spread(moved)])
+        cells += [_median(moved), _spread(moved)]
+        for name in (HTTP_HALF.name, workload.name):
+            waited = results.waited_us(name, peer)
+            cells += [_median(waited), _spread(waited)]
+        rows.append([peer, *cells])
     headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
+    headers += ["ratio", "spread", "worker waited us/s without", "spread", "with", "spread"]
     notes = [
+        "worker waited: the proxy's busiest thread could run, but something else had its core",
         "every peer had answered with every status before, and had been left by downstreams",
         f"remora knew {SERVICES} services, and each had been called",
     ]
-    return Table("Scrapes", [*headers, "ratio", "spread"], rows, notes)
+    return Table("Scrapes", headers, rows, notes)
 
 
 def _starts(results: Results) -> Table:

@@ -14,6 +14,11 @@ from bench.workloads import (
     HTTP_SCRAPE,
     HTTP_UP,
     IDLE,
+    MTLS,
+    MTLS_64,
+    MTLS_DOWN,
+    MTLS_IDLE,
+    MTLS_UP,
     SMALL,
     TCP,
     Family,
@@ -48,6 +53,8 @@ class Verdict:
 
 def verdicts(results: Results, variants: dict[str, str], family: Family = TCP) -> list[Verdict]:
     """All budgets. `variants`: names of peers tuned for one kind of work → the peer they are of."""
+    if family == MTLS:
+        return _of_mtls(results, variants)
     return _of_http(results, variants) if family == HTTP else _of_relay(results, variants)
 
 
@@ -84,14 +91,26 @@ def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
     ]
 
 
-def _bulk(results: Results, works: tuple[Workload, ...], variants: dict[str, str]) -> list[Verdict]:
+def _of_mtls(results: Results, variants: dict[str, str]) -> list[Verdict]:
+    """Handshakes have no budget: they stand beside those of the others."""
+    idle = results.connection_bytes(MTLS_IDLE.name, REMORA)
     return [
+        _cpu(results, MTLS_64, 0.6, ["haproxy"], "HAProxy"),
+        _cpu(results, MTLS_64, 0.25, ["envoy"], "Envoy"),
+        *_bulk(results, (MTLS_DOWN, MTLS_UP), variants, 0.9),
+        Verdict("idle mutual TLS connection", 16_000, "B", idle),
+    ]
+
+
+def _bulk(
+    results: Results, works: tuple[Workload, ...], variants: dict[str, str], limit: float = 0.5
+) -> list[Verdict]:
+    plain = "the best peer, own buffers"
+    tuned = "the best peer, tuned for bulk"
+    return [
+        *(_cpu(results, work, limit, _plain(results, work, variants), plain) for work in works),
         *(
-            _cpu(results, work, 0.5, _plain(results, work, variants), "the best peer, own buffers")
-            for work in works
-        ),
-        *(
-            _cpu(results, work, 0.5, _others(results, work), "the best peer, tuned for bulk")
+            _cpu(results, work, limit, _others(results, work), tuned)
             for work in works
             if set(_others(results, work)) & set(variants)
         ),

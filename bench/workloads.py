@@ -28,7 +28,21 @@ Requests are GETs, or POSTs where they have a body; their heads hold the usual f
 320 to 512 bytes. Heads are read strictly at both ends: each field once with its value, one
 Content-Length. Upstream connections are kept by every peer.""",
 )
-FAMILIES: Final = (TCP, HTTP)
+MTLS: Final = Family(
+    "mtls",
+    "Mutual TLS between two sidecars",
+    "mtls",
+    800,
+    """
+Two sidecars of the same product stand in the way, and TLS 1.3 with certificates of both sides
+between them. Both are pinned to the proxy core, one worker each; CPU is the sum of both. At
+`mtls-new` and `mtls-idle` the generator itself speaks TLS to one sidecar, the server's.""",
+)
+FAMILIES: Final = (TCP, HTTP, MTLS)
+
+# Where mutual TLS is spoken.
+PAIR: Final = "pair"  # between two sidecars; generator and upstream know nothing of it
+TO_SERVER: Final = "server"  # from the generator to the sidecar of the upstream
 
 
 @dataclass(frozen=True)
@@ -43,17 +57,20 @@ class Workload:
     connections: int
     request: str = "64:512"
     response: str = "64:512"
-    unit: str = "request"  # what the CPU of the proxy is divided by: "request" or "MiB"
+    unit: str = "request"  # what the CPU of the proxy is divided by; "MiB" of bodies, or exchanges
     each_new: bool = False
     half_of: str = ""  # open loop at half of what the slowest peer can do at this workload
     idle: bool = False  # only holds its connections
     head: str = ""  # of requests; a workload that has it is HTTP
     times: float = 1.0  # the usual length: a p99 wants many requests
+    mtls: str = ""  # PAIR, TO_SERVER, or none at all
     scraped: bool = False  # while somebody reads the proxy's metrics, as many as it can have
 
     @property
     def family(self) -> Family:
         """Tell which run it is part of."""
+        if self.mtls:
+            return MTLS
         return HTTP if self.head else TCP
 
 
@@ -128,8 +145,28 @@ HTTP_SCRAPE: Final = replace(
     scraped=True,
 )
 
+MTLS_64: Final = replace(HTTP_64, name="mtls-64", mtls=PAIR)
+MTLS_DOWN: Final = replace(HTTP_DOWN, name="mtls-down", mtls=PAIR)
+MTLS_UP: Final = replace(HTTP_UP, name="mtls-up", mtls=PAIR)
+MTLS_HALF: Final = replace(HTTP_HALF, name="mtls-half", half_of=MTLS_64.name, mtls=PAIR)
+MTLS_NEW: Final = replace(
+    HTTP_NEW,
+    name="mtls-new",
+    title="A full handshake for each request, 16 at once",
+    unit="handshake",
+    mtls=TO_SERVER,
+)
+MTLS_IDLE: Final = replace(
+    HTTP_5000,
+    name="mtls-idle",
+    title="Idle mutual TLS connections, each used once",
+    idle=True,
+    mtls=TO_SERVER,
+)
+
 WORKLOADS: Final = (
     *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
     *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
     *(HTTP_DOWN, HTTP_UP, HTTP_NEW, HTTP_HALF, HTTP_SCRAPE),
+    *(MTLS_64, MTLS_DOWN, MTLS_UP, MTLS_HALF, MTLS_NEW, MTLS_IDLE),
 )

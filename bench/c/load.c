@@ -10,6 +10,9 @@
  * answered, and latency counts from the moment a request was due, not from when a connection was
  * free to send it. A slow answer therefore cannot hide the requests that it kept waiting.
  *
+ * Connections are sockets, or mutual TLS in the program `load-tls`: the same source, built with
+ * another channel, so that the plain one needs no OpenSSL.
+ *
  * Every byte is compared. The first reset, early end, wrong byte or stall ends the run: exit 1.
  */
 #include <arpa/inet.h>
@@ -28,6 +31,11 @@
 #include "framing.h"
 #include "histogram.h"
 #include "options.h"
+#ifdef WITH_TLS
+#include "secure.h"
+#else
+#include "plain.h"
+#endif
 
 enum { EVENTS = 256, OPENING_MAX = 64 };
 static const int64_t SECOND_NS = 1000000000;
@@ -36,8 +44,8 @@ static const int64_t STALL_NS = 10 * 1000000000LL;
 enum phase { OPENING, WARMING, MEASURING };
 
 struct conn {
-    int fd;
-    bool waits_for_room;
+    struct channel channel;
+    uint32_t watched; /* events */
     int64_t due_ns; /* latency counts from here */
     struct exchange exchange;
     struct message request, answer;
@@ -90,8 +98,8 @@ static struct conn *wake(void)
 
 static void watch(int operation, struct conn *c, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.ptr = c};
-    if (epoll_ctl(epoll_fd, operation, c->fd, &event) < 0)
+    struct epoll_event event = {.events = c->watched = events, .data.ptr = c};
+    if (epoll_ctl(epoll_fd, operation, c->channel.fd, &event) < 0)
         die("load: epoll_ctl", strerror(errno));
 }
 
@@ -101,25 +109,23 @@ static void open_conn(struct conn *c)
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons(options.port)};
     int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0)
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         die("load: socket", strerror(errno));
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(c->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
         die("load: connect", strerror(errno));
-    c->waits_for_room = true;
+    channel_open(&c->channel, fd);
     watch(EPOLL_CTL_ADD, c, EPOLLOUT);
 }
 
 static void send_request(struct conn *c)
 {
-    if (!send_message(c->fd, &c->request))
+    if (!channel_send(&c->channel, &c->request))
         die("load: send", strerror(errno));
-    bool full = !all_sent(&c->request);
-    if (c->waits_for_room != full) {
-        c->waits_for_room = full;
-        watch(EPOLL_CTL_MOD, c, full ? EPOLLOUT : EPOLLIN);
-    }
+    uint32_t events = all_sent(&c->request) ? EPOLLIN : channel_waits_for(&c->channel);
+    if (c->watched != events)
+        watch(EPOLL_CTL_MOD, c, events);
 }
 
 static void start(struct conn *c, int64_t due_ns)
@@ -138,7 +144,7 @@ static void start(struct conn *c, int64_t due_ns)
     expect_message(&c->answer);
     c->due_ns = due_ns;
     busy++;
-    if (c->fd < 0)
+    if (c->channel.fd < 0)
         open_conn(c);
     else
         send_request(c);
@@ -149,7 +155,7 @@ static void dispatch(int64_t now)
 {
     if (phase == OPENING) {
         while (opened < options.connections && busy < OPENING_MAX) {
-            conns[opened].fd = -1;
+            conns[opened].channel.fd = -1;
             start(&conns[opened++], now);
         }
         return;
@@ -177,10 +183,8 @@ static void finish(struct conn *c)
         bytes_received += c->exchange.response_bytes;
         histogram_add(&latency, last_ns - c->due_ns);
     }
-    if (options.each_new && phase != OPENING) {
-        close(c->fd);
-        c->fd = -1;
-    }
+    if (options.each_new && phase != OPENING)
+        channel_close(&c->channel);
     rest(c);
     dispatch(last_ns);
 }
@@ -203,7 +207,7 @@ static uint32_t receive_head(struct conn *c, uint32_t bytes)
 
 static void receive(struct conn *c)
 {
-    ssize_t n = recv(c->fd, scratch, sizeof scratch, 0);
+    ssize_t n = channel_receive(&c->channel, scratch, sizeof scratch);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n < 0)
@@ -233,7 +237,7 @@ static void wait_for_events(int64_t now)
         die("load: epoll_pwait2 (needs Linux 5.11)", strerror(errno));
     for (int i = 0; i < n; i++) {
         struct conn *c = events[i].data.ptr;
-        if (!all_sent(&c->request) && events[i].events & (EPOLLOUT | EPOLLERR))
+        if (!all_sent(&c->request) && events[i].events & (c->watched | EPOLLERR))
             send_request(c);
         else
             receive(c);
@@ -299,6 +303,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_TIMERSLACK, 1); /* ns: the default of 50 us would be the latency we measure */
     filler_build();
     http_build();
+    channels_start(&options);
     conns = calloc(options.connections, sizeof *conns);
     idle = calloc(options.connections, sizeof *idle);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -42,7 +42,7 @@ static inline bool all_received(const struct message *m)
 }
 
 /* Sends as much as the socket takes, head and body in one packet; false when it is broken. */
-static bool send_message(int fd, struct message *m)
+static inline bool send_message(int fd, struct message *m)
 {
     while (!all_sent(m)) {
         uint32_t head_sent = m->moved < m->head.bytes ? m->moved : m->head.bytes;

@@ -16,7 +16,8 @@ struct options {
     const struct framing *framing;
     double warmup_s, measured_s, rate;
     uint64_t seed;
-    bool each_new; /* a new connection for each exchange */
+    const char *tls; /* folder of the identity to speak mutual TLS with */
+    bool each_new;   /* a new connection for each exchange */
 };
 
 static struct range parse_range(const char *word, unsigned limit)
@@ -48,6 +49,8 @@ static void parse_option(struct options *o, const char *name, const char *value)
         o->rate = atof(value);
     else if (!strcmp(name, "--seed"))
         o->seed = strtoull(value, NULL, 10);
+    else if (!strcmp(name, "--tls"))
+        o->tls = value;
     else if (!strcmp(name, "--http")) { /* speak HTTP/1.1, with request heads of this length */
         o->head = parse_range(value, HEAD_BYTES_MAX / 2);
         o->framing = &http_framing;

@@ -68,6 +68,18 @@ def test_each_family_has_a_report_of_its_own(out: Path) -> None:
     assert http.read_text().startswith("# HTTP/1.1 proxy")
 
 
+def test_mutual_tls_has_a_report_of_its_own_that_tells_no_starts_of_single_processes(
+    out: Path,
+) -> None:
+    words = ["--mtls", "--peers", "none", "--workloads", "mtls-64", *TINY[4:]]
+    assert command.main(words) == 0
+    (mtls,) = out.glob("mtls-*.md")
+    report = mtls.read_text()
+    assert report.startswith("# Mutual TLS between two sidecars")
+    assert "(mtls-64)" in report
+    assert "Start and rest" not in report
+
+
 def test_a_family_has_no_workloads_of_the_other_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--http", "--workloads", "small"]) == 64
     assert "unknown: small; known: http-64" in capsys.readouterr().err
@@ -85,6 +97,12 @@ def test_an_http_report_tells_what_each_peer_does_besides_passing_requests_on(
     (scrapes,) = (s for s in report.split("\n## ") if s.startswith("Scrapes"))
     (row,) = (line for line in scrapes.splitlines() if line.startswith("| remora"))
     assert int(row.split("|")[2].replace(",", "")) > 2000
+    named = dict(zip(_cells(scrapes.splitlines()[2]), _cells(row), strict=True))
+    assert float(named["worker waited us/s without"].replace(",", "")) > 0
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split("|")]
 
 
 def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:

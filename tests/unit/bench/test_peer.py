@@ -1,11 +1,13 @@
 """Peers: their configurations, and what is said when one is missing."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import peer
+from bench.identities import CLIENT, SERVER, SERVER_ID
 from bench.peer import (
     ENVOY,
     HAPROXY,
@@ -13,11 +15,12 @@ from bench.peer import (
     NGINX,
     NGINX_BULK,
     PEERS,
+    REMORA,
     Job,
     Peer,
     PeerMissingError,
 )
-from bench.workloads import FAMILIES
+from bench.workloads import HTTP, MTLS, TCP, Family
 
 
 @pytest.fixture
@@ -39,9 +42,74 @@ def test_a_tuned_peer_is_the_same_program(variant: Peer) -> None:
     assert variant.find is {"haproxy": HAPROXY, "nginx": NGINX}[variant.variant_of or ""].find
 
 
+def templates(family: Family) -> list[str]:
+    return sorted(path.name for path in (peer.TEMPLATES / family.name).iterdir())
+
+
 def test_every_family_has_the_configurations_of_the_same_peers() -> None:
-    tcp, http = (sorted(p.name for p in (peer.TEMPLATES / f.name).iterdir()) for f in FAMILIES)
-    assert tcp == http
+    assert templates(TCP) == templates(HTTP)
+
+
+def test_with_mutual_tls_each_of_them_has_two_sides() -> None:
+    split = [name.rpartition(".") for name in templates(HTTP)]
+    sides = [f"{name}-{side}.{end}" for name, _, end in split for side in (CLIENT, SERVER)]
+    assert templates(MTLS) == sorted(sides)
+
+
+def test_a_side_is_configured_with_its_own_identity(job: Job) -> None:
+    side = replace(job, family=MTLS.name, side=CLIENT, identities=Path("/made"))
+    written = Path(side.render("nginx.conf"))
+    assert written.name == "nginx-client.conf"
+    assert "/made/client/tls.key" in written.read_text()
+
+
+def remora_words(job: Job) -> str:
+    assert REMORA.command is not None
+    return " ".join(REMORA.command(sys.executable, job))
+
+
+def test_remora_at_the_clients_side_knows_whom_it_dials(job: Job) -> None:
+    words = remora_words(replace(job, side=CLIENT, identities=Path("/made")))
+    assert "--listen 127.0.0.1:4001=127.0.0.1:4002" in words
+    assert "--identity /made/client" in words
+    assert f"--mesh 127.0.0.1:4002={SERVER_ID}" in words
+
+
+def test_remora_at_the_servers_side_demands_mutual_tls(job: Job) -> None:
+    words = remora_words(replace(job, side=SERVER, identities=Path("/made")))
+    assert "--listen-mtls 127.0.0.1:4001=127.0.0.1:4002" in words
+    assert "--listen " not in words
+    assert "--identity /made/server" in words
+    assert "--mesh" not in words
+
+
+def test_remora_without_mutual_tls_has_no_identity(job: Job) -> None:
+    assert "--identity" not in remora_words(job)
+
+
+@pytest.mark.parametrize(
+    ("says", "library"),
+    [
+        (
+            "Built with OpenSSL version : OpenSSL 3.0.22\nRunning on OpenSSL: OpenSSL 3.0.19",
+            "OpenSSL 3.0.19",
+        ),
+        (
+            "built with OpenSSL 3.0.20 7 Apr 2026 (running with OpenSSL 3.0.19 27 Jan)",
+            "OpenSSL 3.0.19",
+        ),
+        ("built with OpenSSL 3.0.19 27 Jan 2026", "OpenSSL 3.0.19"),
+        ("version: 1a/1.40.0/Clean/RELEASE/BoringSSL", "BoringSSL"),
+        ("nothing of the kind", "unknown"),
+    ],
+)
+def test_the_tls_library_is_the_one_that_runs(tmp_path: Path, says: str, library: str) -> None:
+    program = executable(tmp_path / "program", f"#!/bin/sh\necho '{says}' >&2\n")
+    assert Peer("fake", "", lambda: str(program), None).tls_library() == library
+
+
+def test_remora_tells_its_tls_library() -> None:
+    assert REMORA.tls_library().startswith("OpenSSL ")
 
 
 @pytest.mark.parametrize("name", ["haproxy", "nginx", "envoy"])

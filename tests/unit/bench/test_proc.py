@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.proc import busy_ns, cpu, memory
+from bench.proc import Thread, busiest, busy_ns, cpu, memory, session, threads
 from tests.support.waiting import eventually
 
 # Two processes that spin until they have used 50 ms each, then wait for the end of their stdin.
@@ -32,6 +32,18 @@ def test_cpu_of_forked_processes_is_counted(spinning: int) -> None:
     assert used < 2_000_000_000
 
 
+def test_sessions_are_counted_together(spinning: int) -> None:
+    words = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as other:
+        together = eventually("all three", lambda: _three(session(spinning, other.pid)))
+    assert other.pid in together
+    assert spinning in together
+
+
+def _three(pids: list[int]) -> list[int]:
+    return pids if len(pids) == 3 else []
+
+
 def test_memory_is_that_of_all_processes_and_never_less_than_what_is_private(spinning: int) -> None:
     found = memory(spinning)
     assert 0 < found.private <= found.pss <= found.rss
@@ -41,6 +53,26 @@ def test_a_core_that_works_gets_busier() -> None:
     cores = tuple(os.sched_getaffinity(0))
     before = busy_ns(cores)
     assert eventually("a tick of work on any core", lambda: busy_ns(cores) > before)
+
+
+def test_a_thread_waits_while_another_one_has_its_core() -> None:
+    core = {min(os.sched_getaffinity(0))}
+    words = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {core}); {SPINNING}"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as process:
+        eventually("100 ms of two processes", lambda: _at_least(process.pid, 95_000_000))
+        found = threads(process.pid)
+    assert len(found) == 2
+    assert sum(thread.waited_ns for thread in found.values()) > 10_000_000
+
+
+def test_the_busiest_thread_is_the_one_that_ran_most_in_between() -> None:
+    before = {1: Thread(900, 90), 2: Thread(100, 10)}
+    after = {1: Thread(950, 99), 2: Thread(400, 30), 3: Thread(200, 70)}
+    assert busiest(before, after) == Thread(300, 20)
+
+
+def test_where_nothing_ran_nothing_waited() -> None:
+    assert busiest({}, {}) == Thread()
 
 
 def _at_least(leader: int, wanted_ns: int) -> int:

@@ -7,7 +7,17 @@ from bench.peer import ENVOY, HAPROXY, NGINX, NGINX_BULK, NONE, REMORA, Peer
 from bench.proc import Cpu
 from bench.rounds import PROBES_MAX, Plan, fitted, half_rate, rotated
 from bench.running import Cores
-from bench.workloads import BULK_DOWN, HTTP_5000, HTTP_HALF, HTTP_SCRAPE, IDLE, SMALL, Workload
+from bench.workloads import (
+    BULK_DOWN,
+    HTTP_5000,
+    HTTP_HALF,
+    HTTP_SCRAPE,
+    IDLE,
+    MTLS_64,
+    MTLS_NEW,
+    SMALL,
+    Workload,
+)
 
 
 def plan(peers: Sequence[Peer], *workloads: Workload) -> Plan:
@@ -46,6 +56,15 @@ def test_idle_connections_are_held_in_fewer_rounds_and_by_proxies_only() -> None
 def test_only_proxies_with_metrics_are_scraped() -> None:
     steps = plan([NONE, HAPROXY, NGINX, ENVOY, REMORA], HTTP_SCRAPE).steps()
     assert {peer.name for _, _, peer in steps} == {"haproxy", "envoy", "remora"}
+
+
+def test_without_a_proxy_nobody_answers_a_generator_that_speaks_tls() -> None:
+    steps = plan([NONE, HAPROXY], MTLS_64, MTLS_NEW).steps()
+    assert {(w.name, p.name) for _, w, p in steps} == {
+        ("mtls-64", "none"),
+        ("mtls-64", "haproxy"),
+        ("mtls-new", "haproxy"),
+    }
 
 
 def test_half_load_is_half_of_what_the_slowest_proxy_did() -> None:

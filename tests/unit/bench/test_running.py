@@ -10,7 +10,7 @@ import pytest
 from bench import running
 from bench.peer import Job, Peer
 from bench.proc import session
-from bench.running import Cores, RunError, pinned, upstream
+from bench.running import Cores, Place, RunError, pinned, upstream
 
 CORES = Cores.allowed()
 SILENT = "import signal; print('not today', flush=True); signal.pause()"
@@ -35,7 +35,7 @@ def fake(script: str) -> Peer:
 
 
 def start(peer: Peer) -> contextlib.AbstractContextManager[running.Running]:
-    return running.running(peer, 1, 10, CORES.proxy)
+    return running.running(peer, Place(1, 10, CORES.proxy))
 
 
 def test_a_peer_that_never_answers_is_stopped_and_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,22 +58,23 @@ def test_a_peer_that_exits_at_once_is_reported_with_its_status() -> None:
 
 def test_every_process_of_a_peer_is_counted_and_stopped_with_it() -> None:
     with start(fake(FORKING)) as proxy:
-        assert proxy.pid is not None
-        assert len(session(proxy.pid)) == 2
-    assert session(proxy.pid) == []
+        assert len(session(*proxy.pids)) == 2
+    assert proxy.pids
+    assert session(*proxy.pids) == []
 
 
 def test_a_peer_is_stopped_when_the_measurement_fails() -> None:
-    pids = []
+    pids: list[int] = []
 
     def fail() -> None:
         with start(fake(FORKING)) as proxy:
-            pids.append(proxy.pid)
+            pids.extend(proxy.pids)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert session(pids[0] or 0) == []
+    assert pids
+    assert session(*pids) == []
 
 
 def test_the_time_to_the_first_answer_is_taken() -> None:
@@ -84,7 +85,8 @@ def test_the_time_to_the_first_answer_is_taken() -> None:
 
 def test_a_peer_runs_on_the_core_that_it_was_given() -> None:
     with start(fake(FORKING)) as proxy:
-        assert os.sched_getaffinity(proxy.pid or 0) == {CORES.proxy}
+        (pid,) = proxy.pids
+        assert os.sched_getaffinity(pid) == {CORES.proxy}
 
 
 def test_pinning_does_not_outlive_its_block() -> None:

@@ -1,6 +1,7 @@
 """Reading metrics while a proxy works."""
 
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -55,6 +56,11 @@ def test_a_scraper_that_is_warm_waits_for_its_start(port: int) -> None:
         seen = warm.end()
     assert (seen.count, seen.series) == (1, 2)
     assert seen.ms_max > 0
+
+
+def test_a_scraper_gives_way_to_everybody_else(port: int) -> None:
+    with scraping(port, "/metrics", CORE) as warm:
+        assert os.getpriority(os.PRIO_PROCESS, warm.pid) == 19
 
 
 def test_metrics_that_are_not_there_end_the_run(

@@ -5,7 +5,7 @@ import pytest
 from bench.measure import Sample
 from bench.proc import Cpu, Memory
 from bench.summary import Results
-from bench.workloads import BULK_DOWN, IDLE, MIB, SMALL
+from bench.workloads import BULK_DOWN, IDLE, MIB, MTLS_NEW, SMALL
 
 
 def sample(peer: str, number: int, us: float, workload: str = SMALL.name) -> Sample:
@@ -46,6 +46,13 @@ def test_bulk_is_divided_by_mebibytes() -> None:
     assert figure.median == 500
 
 
+def test_a_handshake_is_an_exchange_whatever_its_bytes() -> None:
+    made = Sample(MTLS_NEW.name, "nginx", 1, proxy=Cpu(4_000_000), requests=2, bytes=8 * MIB)
+    figure = Results([made]).cpu_us(MTLS_NEW, "nginx")
+    assert figure is not None
+    assert figure.median == 2000
+
+
 def test_the_best_peer_is_the_one_that_spends_least() -> None:
     results = Results([sample("haproxy", 1, 20), sample("nginx", 1, 15), sample("envoy", 1, 40)])
     assert results.best(SMALL, ["haproxy", "nginx", "envoy"]) == "nginx"
@@ -67,6 +74,17 @@ def test_an_idle_connection_costs_what_the_proxy_grew_by() -> None:
     figure = Results([held]).connection_bytes(IDLE.name, "nginx")
     assert figure is not None
     assert figure.median == 10_000
+
+
+def test_waiting_is_told_for_a_second_of_the_run() -> None:
+    ran = Sample(SMALL.name, "remora", 1, proxy=Cpu(1), waited_ns=3_000_000, elapsed_seconds=2.0)
+    figure = Results([ran]).waited_us(SMALL.name, "remora")
+    assert figure is not None
+    assert figure.median == 1500
+
+
+def test_a_way_without_a_proxy_has_no_thread_that_waits() -> None:
+    assert Results([Sample(SMALL.name, "none", 1)]).waited_us(SMALL.name, "none") is None
 
 
 def test_a_doubt_stands_when_most_rounds_raise_it() -> None:

@@ -1,12 +1,26 @@
 """Budgets: met, missed, or not measured."""
 
+import pytest
+
 from bench.histogram import Histogram
 from bench.measure import Sample
-from bench.proc import Cpu
+from bench.proc import Cpu, Memory
 from bench.scraper import Scrape
 from bench.summary import Figure, Results
 from bench.verdicts import Verdict, verdicts
-from bench.workloads import BULK_DOWN, HTTP, HTTP_64, HTTP_HALF, HTTP_SCRAPE, MIB, SMALL
+from bench.workloads import (
+    BULK_DOWN,
+    HTTP,
+    HTTP_64,
+    HTTP_HALF,
+    HTTP_SCRAPE,
+    MIB,
+    MTLS,
+    MTLS_64,
+    MTLS_DOWN,
+    MTLS_IDLE,
+    SMALL,
+)
 
 VARIANTS = {"nginx-bulk": "nginx"}
 
@@ -98,3 +112,55 @@ def test_scraping_is_held_against_the_same_round_without_it() -> None:
 def test_a_scrape_that_moves_the_p99_by_more_than_a_tenth_misses_its_budget() -> None:
     samples = [waited(HTTP_HALF.name, 1, 1000), waited(HTTP_SCRAPE.name, 1, 1200)]
     assert http_verdict(samples, "scraped").word == "missed"
+
+
+def through_two(peer: str, us: int, workload: str = MTLS_64.name) -> Sample:
+    """One round in which a request of 1 MiB cost both sides `us` together."""
+    return Sample(workload, peer, 1, proxy=Cpu(us * 1000), requests=1, bytes=MIB)
+
+
+def held(peer: str, each: int) -> Sample:
+    """A thousand connections of so many bytes."""
+    loaded = Memory(pss=1_000_000 + 1000 * each)
+    return Sample(
+        MTLS_IDLE.name,
+        peer,
+        1,
+        memory=Memory(pss=1_000_000),
+        memory_loaded=loaded,
+        connections=1000,
+    )
+
+
+def mtls_verdict(samples: list[Sample], title: str) -> Verdict:
+    found = verdicts(Results(samples), VARIANTS, MTLS)
+    return next(v for v in found if title in v.title)
+
+
+@pytest.mark.parametrize(("us", "haproxy", "envoy"), [(50, "met", "met"), (61, "missed", "missed")])
+def test_two_sides_are_held_against_two_of_haproxy_and_two_of_envoy(
+    us: int, haproxy: str, envoy: str
+) -> None:
+    samples = [through_two("haproxy", 100), through_two("envoy", 240), through_two("remora", us)]
+    assert mtls_verdict(samples, "against HAProxy").word == haproxy
+    assert mtls_verdict(samples, "against Envoy").word == envoy
+
+
+@pytest.mark.parametrize(("us", "word"), [(900, "met"), (901, "missed")])
+def test_bodies_through_tls_are_held_against_nine_tenths_of_the_best_peer(
+    us: int, word: str
+) -> None:
+    down = MTLS_DOWN.name
+    samples = [through_two("haproxy", 1000, down), through_two("envoy", 1500, down)]
+    found = mtls_verdict([*samples, through_two("remora", us, down)], "best peer, own buffers")
+    assert (found.word, found.note) == (word, "haproxy")
+
+
+@pytest.mark.parametrize(("each", "word"), [(16_000, "met"), (16_001, "missed")])
+def test_an_idle_tls_connection_may_take_sixteen_kilobytes(each: int, word: str) -> None:
+    assert mtls_verdict([held("remora", each)], "idle").word == word
+
+
+def test_mutual_tls_without_remora_measures_no_budget() -> None:
+    found = verdicts(Results([through_two("haproxy", 10), held("haproxy", 1)]), VARIANTS, MTLS)
+    assert {v.word for v in found} == {"not measured"}
