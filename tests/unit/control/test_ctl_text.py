@@ -45,6 +45,8 @@ def row(**changes: object) -> dict[str, object]:
         "received_bytes": 10,
         "sent_bytes": 2_048,
         "sni": "",
+        "tls": False,
+        "peer_identity": "",
     }
     return made | changes
 
