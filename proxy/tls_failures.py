@@ -54,8 +54,8 @@ FAILURES: Final = {
     ),
     "unexpected": Failure(
         "the upstream proved to be somebody else than --mesh says",
-        "was its address given to another pod, or does --mesh name the wrong service account? the"
-        " connection's peer in `remora ctl connections --closed` is who answered",
+        "was its address given to another pod, or does --mesh name the wrong service account? of an"
+        " HTTP request `remora ctl requests` shows who was found instead",
     ),
     "version": Failure(
         "no version, cipher or key exchange in common",

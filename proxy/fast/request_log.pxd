@@ -40,12 +40,11 @@ cdef inline uint16_t h1_keep_field(
     return h1_keep(target, room, source + field.value, field.value_bytes)
 
 
-# Who is at the far end of mesh TLS. Asked at the head of a request, and again when it goes upstream:
-# only then there is an upstream to know.
+# Who is at the far end of mesh TLS. Asked at the head of a request, and again once there is an
+# upstream to know: when the request goes there, or when somebody else than expected was found.
 cdef inline void h1_log_peer(conn_t* c) noexcept nogil:
-    cdef request_log_t* log = c.exchange.log
-    if log != NULL:
-        log.peer_bytes = peer_keep(c, log.peer)
+    if c.exchange != NULL and c.exchange.log != NULL:
+        c.exchange.log.peer_bytes = peer_keep(c, c.exchange.log.peer)
 
 
 # What the access log wants of a request; `head` is NULL for what was none. Without memory it does
