@@ -56,6 +56,12 @@ def test_an_open_connection_shows_its_phase() -> None:
     assert page.splitlines()[1].split()[:5] == ["7", "inbound", "shop/web", "http1", "relaying"]
 
 
+def test_a_connection_in_mesh_tls_shows_who_is_beyond() -> None:
+    meshed = row(tls=True, peer_identity="spiffe://a/b\x1b")
+    page = ctl_text.connections({"connections": [meshed], "truncated": False}, closed=False)
+    assert page.splitlines()[1].split()[-2:] == ["mesh", "spiffe://a/b?"]
+
+
 def test_a_closed_connection_shows_its_reason_and_what_to_do() -> None:
     refused = row(reason="connect_refused", connect_ms=None, upstream=None)
     page = ctl_text.connections({"connections": [refused], "truncated": False}, closed=True)
