@@ -46,6 +46,7 @@ class Connection(NamedTuple):
     duration_us: int
     spliced: bool  # bytes went by splice(2) at some time
     mesh: bool  # one side speaks mesh TLS, or is to
+    peer: str  # SPIFFE ID at its far end, cut at LOG_PEER_BYTES_MAX; "" before it is known
 
 class Request(NamedTuple):
     """One finished request as a worker saw it.
@@ -76,6 +77,8 @@ class Request(NamedTuple):
     sent_after_us: int  # its head went upstream; 0 if never (or within the first microsecond)
     first_byte_after_us: int  # of the upstream's final response; 0 if there was none
     duration_us: int
+    mesh: bool  # as that of its connection
+    peer: str  # likewise
 
 class Tls(Protocol):
     """Contexts of an identity, alive as long as somebody holds this object."""

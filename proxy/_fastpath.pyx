@@ -93,7 +93,7 @@ if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS,
 Connection = namedtuple("Connection", (
     "id", "worker", "direction", "service", "phase", "protocol", "speaker", "reason", "downstream",
     "original_dst", "upstream", "sni", "received_bytes", "sent_bytes", "opened_unix_us",
-    "connect_us", "duration_us", "spliced", "mesh",
+    "connect_us", "duration_us", "spliced", "mesh", "peer",
 ))
 Connection.__doc__ = "One connection as a worker saw it: see _fastpath.pyi."
 
@@ -101,7 +101,7 @@ Request = namedtuple("Request", (
     "connection_id", "worker", "direction", "service", "method", "target", "host", "user_agent",
     "request_id", "traceparent", "version", "status", "flag", "attempts", "request_bytes",
     "response_bytes", "downstream", "upstream", "started_unix_us", "sent_after_us",
-    "first_byte_after_us", "duration_us",
+    "first_byte_after_us", "duration_us", "mesh", "peer",
 ))
 Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
@@ -115,6 +115,7 @@ cdef object record_to_python(const record_t* record, list services):
         (<const char*>record.sni)[:record.sni_length].decode("ascii", "replace"),
         record.received_bytes, record.sent_bytes, record.opened_unix_us, record.connect_us,
         record.duration_us, bool(record.is_spliced), bool(record.is_mesh),
+        text_to_python(record.peer, record.peer_bytes),
     )
 
 
@@ -150,7 +151,8 @@ cdef object request_to_python(const request_record_t* record, list services):
         "HTTP/1.1" if record.minor else "HTTP/1.0", record.status, FLAGS[record.flag],
         record.attempt_count, record.request_bytes, record.response_bytes,
         address_to_python(&log.downstream), address_to_python(&log.upstream), log.started_unix_us,
-        record.sent_after_us, record.first_byte_after_us, record.duration_us,
+        record.sent_after_us, record.first_byte_after_us, record.duration_us, bool(log.is_mesh),
+        text_to_python(log.peer, log.peer_bytes),
     )
 
 

@@ -17,6 +17,7 @@ from proxy.httpserver import Handler, Request, RequestError, Response, Routes, j
 from proxy.logs import LEVELS
 from proxy.request_totals import flag_counts, request_totals, service_totals
 from proxy.state import Running
+from proxy.tls_status import identity_facts, identity_in_short
 from proxy.values import is_ip
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Control:
                 ("GET", "/status"): self._status,
                 ("GET", "/connections"): self._connections,
                 ("GET", "/requests"): self._requests,
+                ("GET", "/identity"): self._identity,
                 ("GET", "/config"): self._config,
                 ("POST", "/drain"): self._drain,
                 ("POST", "/log-level"): self._log_level,
@@ -73,6 +75,7 @@ class Control:
                 "listeners": [listener.describe() for listener in running.listeners],
                 **running.places.describe(),
                 "connections_max": running.connections_max,
+                "identity": identity_in_short(running.keeper, running.config.mesh, stats),
                 "connections": _totals(stats),
                 "closed": _reasons(stats),
                 "requests": request_totals(goldens),
@@ -108,6 +111,11 @@ class Control:
                 HTTPStatus.CONFLICT,
                 f"{what} are not kept: start the proxy with --recent N or with --access-log",
             )
+
+    async def _identity(self, _request: Request) -> Response:
+        running = self._running
+        facts = identity_facts(running.keeper, running.config.mesh, running.engine.stats())
+        return json_response(HTTPStatus.OK, facts)
 
     async def _config(self, _request: Request) -> Response:
         settings = self._running.config.effective

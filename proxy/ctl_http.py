@@ -70,7 +70,7 @@ def requests(answer: Answer) -> str:
         "RECEIVED",
         "SENT",
     ]
-    head += ("METHOD", "HOST", "TARGET", "UPSTREAM", "TRACE")
+    head += ("METHOD", "HOST", "TARGET", "UPSTREAM", "TRACE", "PEER")
     rows = [
         (
             row["time"],
@@ -85,6 +85,7 @@ def requests(answer: Answer) -> str:
             *(printable(row[name]) or "-" for name in ("method", "host", "target")),
             row["upstream"] or "-",
             printable(row["trace_id"]) or "-",
+            printable(row["peer_identity"]) or "-",
         )
         for row in answer["requests"]
     ]

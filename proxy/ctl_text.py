@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from proxy import ctl_http
+from proxy import ctl_http, ctl_identity
 from proxy.ctl_table import hints, printable, size, span, table
 from proxy.errors import explain
 
@@ -24,6 +24,7 @@ def status(answer: Answer) -> str:
         ("admin", answer["admin"] or "off"),
         ("control", ", ".join(filter(None, (answer["control"], answer["control_listen"])))),
         ("connections", f"at most {answer['connections_max']}"),
+        ("mesh tls", ctl_identity.in_short(answer["identity"])),
     ]
     events = [(name, str(count)) for name, count in answer["events"].items() if count]
     parts = [
@@ -40,7 +41,7 @@ def status(answer: Answer) -> str:
 def connections(answer: Answer, *, closed: bool) -> str:
     """Return the table of `ctl connections`."""
     head = ["ID", "DIRECTION", "SERVICE", "PROTOCOL", "REASON" if closed else "PHASE", "DOWNSTREAM"]
-    head += ["ORIGINAL-DST", "UPSTREAM", "CONNECT", "AGE", "RECEIVED", "SENT", "SNI"]
+    head += ["ORIGINAL-DST", "UPSTREAM", "CONNECT", "AGE", "RECEIVED", "SENT", "SNI", "TLS", "PEER"]
     rows = [
         [
             str(row["id"]),
@@ -56,6 +57,8 @@ def connections(answer: Answer, *, closed: bool) -> str:
             size(row["received_bytes"]),
             size(row["sent_bytes"]),
             printable(row["sni"]) or "-",
+            "mesh" if row["tls"] else "-",
+            printable(row["peer_identity"]) or "-",
         ]
         for row in answer["connections"]
     ]

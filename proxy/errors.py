@@ -113,7 +113,9 @@ REASONS: Final = {
         "UF", "a mesh TLS handshake took longer than --tls-timeout: is the peer a mesh endpoint?"
     ),
     "tls_broken": Reason(
-        "UC", "a record came that is no TLS, or was changed on its way: who is between the two?"
+        "UC",
+        "the peer refused our certificate once the handshake was over for us (`remora ctl identity`"
+        " there says why), or a record was changed on its way: who is between the two?",
     ),
     "plaintext_refused": Reason(
         "NR", "only mesh TLS may come in here (strict): is the peer in the mesh? see --mtls"

@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 from deploy.demo import acts, loopback, mesh
 from deploy.demo.account import account
 from deploy.demo.drain import drain
+from deploy.demo.identities import mutual_tls
 from deploy.demo.pods import may_make_namespaces
 from deploy.demo.programs import ENVIRONMENT
 from deploy.demo.stage import Stage
@@ -179,6 +180,7 @@ def _prefix() -> str:
 
 def _play(stage: Stage) -> None:
     account(stage, acts.traffic(stage))
+    mutual_tls(stage)
     if stage.is_redirected:
         mesh.rules(stage)
     drain(stage)
@@ -193,6 +195,7 @@ def _keep(stage: Stage) -> None:
     for sidecar in (stage.shop, stage.stock):
         stage.story.command(*sidecar.ctl_words("requests"))
         stage.story.command(*sidecar.ctl_words("connections"))
+        stage.story.command(*sidecar.ctl_words("identity"))
     for command in (mesh if stage.is_redirected else loopback).hints(stage):
         stage.story.command(command)
     try:

@@ -70,6 +70,9 @@ def _compare_requests(stage: Stage, call: Asked, shop: Request, stock: Request) 
     expect(holds=seen == ("GET", call.path, call.status, "-"), claim=claim, seen=shop)
     if call.size_bytes is not None:
         expect(holds=shop.response_bytes == call.size_bytes, claim=claim, seen=shop)
+    met = (shop.peer_identity, stock.peer_identity)
+    wanted = (stage.identities["stock"], stage.identities["shop"])
+    expect(holds=met == wanted, claim="each sidecar knows who the other is", seen=met)
     directions = (shop.direction, stock.direction)
     expect(holds=directions == stage.directions, claim=claim, seen=directions)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.demo.apps import start_apps
+from deploy.demo.identities import make_identities
 from deploy.demo.pods import Address, loopback_pods
 from deploy.demo.sidecar import Sidecar
 from deploy.demo.stage import Route, Stage
@@ -24,14 +25,17 @@ def set_stage(story: Story, directory: Path, stack: ExitStack, why: str) -> Stag
     )
     shop_pod, stock_pod = loopback_pods("shop", "stock")
     apps = start_apps(stock_pod, directory / "apps", stack)
+    made = make_identities(story, directory / "identities", is_redirected=False)
     story.step(
         "Two sidecars",
         "downstream → shop's sidecar → stock's sidecar → app; every port is one that was free.",
     )
     targets = [*apps.web.values(), *apps.ssh.values()]
-    stock = Sidecar(stock_pod, directory / "stock", _forwarding(targets))
+    flags = [*_forwarding("--listen-mtls", targets), *made.accepting("stock")]
+    stock = Sidecar(stock_pod, directory / "stock", flags)
     inner = _started(story, stock, stack)
-    shop = Sidecar(shop_pod, directory / "shop", _forwarding(inner))
+    flags = [*_forwarding("--listen", inner), *made.dialling("shop", "stock", [*map(str, inner)])]
+    shop = Sidecar(shop_pod, directory / "shop", flags)
     outer = _started(story, shop, stack)
     routes = [
         Route(dialled, shop_target, stock_target)
@@ -39,13 +43,13 @@ def set_stage(story: Story, directory: Path, stack: ExitStack, why: str) -> Stag
     ]
     web = dict(zip(apps.web, routes, strict=False))
     ssh = dict(zip(apps.ssh, routes[len(apps.web) :], strict=True))
-    return Stage(story, shop, stock, apps, web, ssh, ("explicit", "explicit"))
+    return Stage(story, shop, stock, apps, web, ssh, ("explicit", "explicit"), made.names)
 
 
-def _forwarding(targets: list[Address]) -> list[str]:
+def _forwarding(flag: str, targets: list[Address]) -> list[str]:
     """Give flags: a listener on a free port in front of each target, in its address family."""
     pairs = [f"{Address(target.host, 0)}={target}" for target in targets]
-    return [*_FLAGS, *(word for pair in pairs for word in ("--listen", pair))]
+    return [*_FLAGS, *(word for pair in pairs for word in (flag, pair))]
 
 
 def _started(story: Story, sidecar: Sidecar, stack: ExitStack) -> list[Address]:

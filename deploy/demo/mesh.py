@@ -10,6 +10,7 @@ from typing import Final
 
 from deploy.demo.acts import expect
 from deploy.demo.apps import start_apps
+from deploy.demo.identities import make_identities
 from deploy.demo.pods import (
     IPV4,
     POWER_OVER_FILES,
@@ -40,12 +41,17 @@ def set_stage(story: Story, directory: Path, stack: ExitStack) -> Stage:
     pods = _pods(story)
     _init(story, pods)
     apps = start_apps(pods[1], directory / "apps", stack)
-    sidecars = [Sidecar(pod, directory / pod.name, []) for pod in pods]
+    made = make_identities(story, directory / "identities", is_redirected=True)
+    addresses = [f"[{host}]" if ":" in host else host for host in pods[1].addresses.values()]
+    flags = [made.dialling("shop", "stock", addresses), made.accepting("stock")]
+    sidecars = [
+        Sidecar(pod, directory / pod.name, words) for pod, words in zip(pods, flags, strict=True)
+    ]
     _start(story, sidecars, stack)
     shop, stock = sidecars
     web = {family: Route.direct(address) for family, address in apps.web.items()}
     ssh = {family: Route.direct(address) for family, address in apps.ssh.items()}
-    return Stage(story, shop, stock, apps, web, ssh, ("outbound", "inbound"))
+    return Stage(story, shop, stock, apps, web, ssh, ("outbound", "inbound"), made.names)
 
 
 def _pods(story: Story) -> list[Pod]:

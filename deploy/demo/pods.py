@@ -72,6 +72,10 @@ class Pod:
         """Give the command that runs `words` in the pod as an ordinary user."""
         return self.as_root(*TIED_TO_US, *self._user(APP_ID), *words)
 
+    def past_sidecar(self, *words: str) -> list[str]:
+        """Give the command that runs `words` in the pod as somebody whom no rule redirects."""
+        return self.as_root(*TIED_TO_US, *self._user(PROXY_ID), *words)
+
     def as_sidecar(
         self, image: Path, mountpoint: Path, *words: str, may_open_files: bool = False
     ) -> list[str]:

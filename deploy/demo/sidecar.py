@@ -36,6 +36,7 @@ class Request:
     duration_ms: float
     upstream_ms: float | None  # from sending it on to the answer's first byte; None: not sent
     request_id: str
+    peer_identity: str  # of the other sidecar
 
     def story(self) -> tuple[str, str, int, str, int, str]:
         """Return what both sidecars must tell alike."""
@@ -204,12 +205,19 @@ class Sidecar:
         return eventually(f"{self.name} to tell of a connection's end", closed)
 
     def _ask(self, *words: str) -> list[dict[str, Any]]:
-        """Ask it as an operator does, by `remora ctl`."""
-        self.program.check_alive()
-        command = [sys.executable, "-m", "proxy", "ctl", *words, "--json"]
-        told = json.loads(run([*command, "--control", str(self.control)]))
-        rows: list[dict[str, Any]] = told[words[0]]
+        rows: list[dict[str, Any]] = json.loads(self.page(*words, "--json"))[words[0]]
         return rows
+
+    def page(self, *words: str) -> str:
+        """Ask it as an operator does, by `remora ctl`; return what that prints."""
+        self.program.check_alive()
+        command = [sys.executable, "-m", "proxy", "ctl", *words]
+        return run([*command, "--control", str(self.control)])
+
+    def access_log(self) -> list[dict[str, Any]]:
+        """Return the lines of its access log so far. Those of connections have a protocol, too."""
+        lines = self._access_log.read_text(errors="replace").splitlines()
+        return [{"protocol": "http1", **json.loads(line)} for line in lines]
 
     def metrics(self) -> Metrics:
         """Scrape it, from inside the pod."""

@@ -33,6 +33,7 @@ class Stage:
     web: dict[str, Route]  # by family
     ssh: dict[str, Route]
     directions: tuple[str, str]  # of a connection at shop's sidecar, and at stock's
+    identities: dict[str, str]  # SPIFFE IDs, by pod
 
     @property
     def is_redirected(self) -> bool:

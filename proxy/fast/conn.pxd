@@ -15,6 +15,7 @@ from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
 from proxy.fast.detect cimport detect_finish
 from proxy.fast.exchange cimport exchange_end
 from proxy.fast.limits cimport CONN_BYTES_MAX, DIAL_FAILED_GRACE_MS, LINGER_MS
+from proxy.fast.peer cimport peer_keep
 from proxy.fast.pipes cimport pipe_give
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
@@ -137,6 +138,7 @@ cdef inline void conn_to_record(
     record.reason = c.close_reason
     record.is_spliced = c.is_spliced
     record.is_mesh = c.is_mesh
+    record.peer_bytes = peer_keep(c, record.peer)
     record.sni_length = 0
     if c.sni != NULL and c.protocol == PROTOCOL_TLS:
         record.sni_length = <uint8_t>c.sni.length
@@ -210,22 +212,8 @@ cdef inline bint conn_owes_alert(const conn_t* c) noexcept nogil:
     return c.close_reason == REASON_TLS_FAILED and c.mode == MODE_TLS
 
 
-# The end: sockets, buffers, timer, counters, record, memory.
-cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
-    cdef bint as_reset = c.close_reason != REASON_OK
-    FP_STATIC_ASSERT(sizeof(conn_t) <= CONN_BYTES_MAX)
-    conn_unqueue_ready(w, c)
-    timer_cancel(&w.wheel, &c.timer)
-    pool_stop_waiting(w, c)
-    if c.exchange != NULL:
-        conn_end_exchange(w, c)
-    conn_drop_upstream(w, c, as_reset)
-    conn_close_downstream(w, c, as_reset and not conn_owes_alert(c))
-    if c.pending != NULL:
-        buf_give(&w.bufs, c.pending)
-        c.pending = NULL
-    conn_drop_flow(w, c, DOWNSTREAM)
-    conn_drop_flow(w, c, UPSTREAM)
+# Count the end and tell Python of it, while it is still known who was there.
+cdef inline void conn_account(worker_t* w, conn_t* c) noexcept nogil:
     if c.protocol == PROTOCOL_PENDING and c.speaker == SPEAKER_NONE:
         conn_label(w, c, PROTOCOL_NONE)
     elif c.protocol == PROTOCOL_PENDING:
@@ -236,6 +224,25 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     observe(w.stats.duration_bucket[c.direction], &w.stats.duration_sum_us[c.direction],
             w.now_us - c.opened_us if w.now_us > c.opened_us else 0)
     conn_post_record(w, c)
+
+
+# The end: counters, record, sockets, buffers, timer, memory.
+cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
+    cdef bint as_reset = c.close_reason != REASON_OK
+    FP_STATIC_ASSERT(sizeof(conn_t) <= CONN_BYTES_MAX)
+    conn_unqueue_ready(w, c)
+    timer_cancel(&w.wheel, &c.timer)
+    pool_stop_waiting(w, c)
+    if c.exchange != NULL:
+        conn_end_exchange(w, c)
+    conn_account(w, c)
+    conn_drop_upstream(w, c, as_reset)
+    conn_close_downstream(w, c, as_reset and not conn_owes_alert(c))
+    if c.pending != NULL:
+        buf_give(&w.bufs, c.pending)
+        c.pending = NULL
+    conn_drop_flow(w, c, DOWNSTREAM)
+    conn_drop_flow(w, c, UPSTREAM)
     if c.sni != NULL:
         slab_give(&w.snis, c.sni)
     slab_give(&w.conns, c)

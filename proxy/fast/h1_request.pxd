@@ -32,7 +32,7 @@ from proxy.fast.reasons cimport (
 from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
 )
-from proxy.fast.request_log cimport h1_log_request
+from proxy.fast.request_log cimport h1_log_peer, h1_log_request
 from proxy.fast.side cimport side_both_plain, side_is_written, side_recv
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD,
@@ -155,6 +155,7 @@ cdef inline int64_t h1_forward_request(
         return -1
     x.request_state = REQUEST_DONE if x.request_body.state == BODY_COMPLETE else REQUEST_BODY
     x.sent_us = clock_us(CLOCK_MONOTONIC)
+    h1_log_peer(c)
     c.up.request_count += 1
     at = h1_emit_request(w, c, head, source)
     if c.up.request_count > 1 and x.attempt_count == 1 and head.body == BODY_NONE and (

@@ -11,6 +11,7 @@ from proxy.fast.reasons cimport (
     REASON_CONNECT_TIMEOUT, REASON_NO_FDS, REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OPEN,
     REASON_TLS_FAILED, REASON_TLS_TIMEOUT,
 )
+from proxy.fast.request_log cimport h1_log_peer
 from proxy.fast.stats cimport count
 from proxy.fast.types cimport DOWNSTREAM, conn_t, exchange_t, pool_t, worker_t
 from proxy.fast.upstream cimport upstream_dial, upstream_is_fit
@@ -18,6 +19,7 @@ from proxy.fast.upstream cimport upstream_dial, upstream_is_fit
 
 # The dial for an exchange failed: 504 for a time-out, else 503 (RFC 9110 section 15.6).
 cdef inline void h1_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
+    h1_log_peer(c)
     if reason == REASON_CONNECT_TIMEOUT:
         h1_reply(w, c, 504, FLAG_UF, b"connect_timeout")
     elif reason in (REASON_NO_FDS, REASON_NO_MEMORY):

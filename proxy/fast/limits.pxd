@@ -111,6 +111,8 @@ cdef enum:
     LOG_HOST_BYTES_MAX = 128
     LOG_AGENT_BYTES_MAX = 128
     LOG_ID_BYTES_MAX = 64
+    # How much of a peer's SPIFFE ID records keep; Kubernetes' own have about 60 bytes.
+    LOG_PEER_BYTES_MAX = 128
     # SPIFFE-ID.md section 2.3: what everybody must accept, and enough.
     SPIFFE_ID_BYTES_MAX = 2048
     # SHA-256 of a certificate's DER: its name among us.

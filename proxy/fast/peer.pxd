@@ -11,9 +11,11 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from proxy.fast.check cimport FP_ASSERT
-from proxy.fast.limits cimport PEERS_MAX, PEER_BUCKETS, SHA256_BYTES
+from proxy.fast.limits cimport LOG_PEER_BYTES_MAX, PEERS_MAX, PEER_BUCKETS, SHA256_BYTES
 from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
-from proxy.fast.types cimport DOWNSTREAM, PEER_ASKED, conn_t, peer_t, tls_t, worker_t
+from proxy.fast.types cimport (
+    DOWNSTREAM, PEER_ASKED, UPSTREAM, conn_t, peer_t, tls_t, worker_t,
+)
 
 
 cdef inline peer_t** peer_bucket(worker_t* w, const uint8_t* digest) noexcept nogil:
@@ -100,6 +102,30 @@ cdef inline const peer_t* conn_peer(const conn_t* c) noexcept nogil:
     if c.sides[DOWNSTREAM].tls == NULL:
         return NULL
     return c.sides[DOWNSTREAM].tls.peer
+
+
+# Who is at the far end of mesh TLS: the downstream where it speaks TLS to us, else the upstream.
+# NULL: it is plaintext, or nobody is known yet.
+cdef inline const peer_t* peer_beyond(const conn_t* c) noexcept nogil:
+    cdef const tls_t* tls = c.sides[DOWNSTREAM].tls
+    if tls == NULL:
+        tls = c.sides[UPSTREAM].tls
+    if tls == NULL or tls.peer == NULL or tls.peer.id == NULL:
+        return NULL
+    return tls.peer
+
+
+# Keep what records show of that identity, cut where it is very long; returns how many bytes.
+cdef inline uint8_t peer_keep(const conn_t* c, char* target) noexcept nogil:
+    cdef const peer_t* peer = peer_beyond(c)
+    cdef uint32_t length
+    if peer == NULL:
+        return 0
+    length = peer.id_bytes
+    if length > LOG_PEER_BYTES_MAX:
+        length = LOG_PEER_BYTES_MAX
+    memcpy(target, peer.id, length)
+    return <uint8_t>length
 
 
 # Forget all of them: the worker ends.

@@ -10,6 +10,7 @@ from proxy.fast.limits cimport (
     LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
     LOG_TARGET_BYTES_MAX,
 )
+from proxy.fast.peer cimport peer_keep
 from proxy.fast.platform cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_us
 from proxy.fast.reasons cimport (
     HEADER_HOST, HEADER_TRACEPARENT, HEADER_USER_AGENT, HEADER_X_REQUEST_ID,
@@ -39,6 +40,13 @@ cdef inline uint16_t h1_keep_field(
     return h1_keep(target, room, source + field.value, field.value_bytes)
 
 
+# Who is at the far end of mesh TLS. Asked at the head of a request, and again once there is an
+# upstream to know: when the request goes there, or when somebody else than expected was found.
+cdef inline void h1_log_peer(conn_t* c) noexcept nogil:
+    if c.exchange != NULL and c.exchange.log != NULL:
+        c.exchange.log.peer_bytes = peer_keep(c, c.exchange.log.peer)
+
+
 # What the access log wants of a request; `head` is NULL for what was none. Without memory it does
 # without.
 cdef inline void h1_log_request(
@@ -54,6 +62,8 @@ cdef inline void h1_log_request(
     log.downstream = c.downstream
     log.upstream = c.upstream
     log.service = c.service
+    log.is_mesh = c.is_mesh
+    h1_log_peer(c)
     if head == NULL:                # not even a request: no words to keep
         return
     log.method_bytes = h1_keep(log.method, LOG_METHOD_BYTES_MAX, source, head.method_bytes)

@@ -17,8 +17,8 @@ from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
     LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS, SCRATCH_BYTES,
-    SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS,
+    SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
@@ -266,12 +266,15 @@ cdef struct request_log_t:      # what the access log wants to know; kept only w
     uint16_t agent_bytes
     uint16_t request_id_bytes
     uint16_t trace_bytes
+    uint8_t  peer_bytes         # 0: plaintext, or nobody is known yet
+    uint8_t  is_mesh
     char     method[LOG_METHOD_BYTES_MAX]
     char     target[LOG_TARGET_BYTES_MAX]
     char     host[LOG_HOST_BYTES_MAX]
     char     agent[LOG_AGENT_BYTES_MAX]
     char     request_id[LOG_ID_BYTES_MAX]
     char     trace[LOG_ID_BYTES_MAX]        # traceparent
+    char     peer[LOG_PEER_BYTES_MAX]       # SPIFFE ID: peer_beyond()
 
 cdef struct request_record_t:   # a finished exchange as Python gets to see it
     request_log_t log
@@ -440,7 +443,9 @@ cdef struct record_t:           # a connection as Python gets to see it
     uint8_t  is_spliced
     uint8_t  is_mesh
     uint8_t  sni_length
+    uint8_t  peer_bytes         # 0: plaintext, or nobody is known yet
     char     sni[SNI_BYTES_MAX + 1]
+    char     peer[LOG_PEER_BYTES_MAX]       # SPIFFE ID: peer_beyond()
 
 cdef struct dump_t:             # the worker's answer to COMMAND_DUMP; Python owns it
     record_t* rows              # own

@@ -1,34 +1,50 @@
-"""Certificates in words, for `remora identity show` and later `remora ctl identity`."""
+"""Certificates in plain words and numbers, for `remora identity show` and `remora ctl identity`."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from proxy.identity.material import Material
+from proxy.identity.page import identity_page
+
+Facts: TypeAlias = dict[str, object]
 
 
 def material_as_text(material: Material, now: datetime | None = None) -> str:
-    """Return an identity as a page: who, until when, signed by whom, trusting whom."""
+    """Return an identity as a page."""
+    return identity_page(material_facts(material, now))
+
+
+def material_facts(material: Material, now: datetime | None = None) -> Facts:
+    """Return an identity as JSON shows it; times are RFC 3339 in UTC."""
     now = now or datetime.now(UTC)
-    lines = [
-        f"identity   {material.identity}",
-        f"expires    {_moment(material.not_after)} ({_left(material.not_after - now)})",
-        f"key        {_key(material.leaf)}",
-        "chain",
-        *(_certificate(certificate, now) for certificate in material.chain),
-        "trusted roots",
-        *(_certificate(certificate, now) for certificate in material.bundle),
-    ]
-    return "\n".join(lines)
+    return {
+        "identity": str(material.identity),
+        "trust_domain": material.identity.trust_domain,
+        "not_after": moment(material.not_after),
+        "seconds_left": (material.not_after - now).total_seconds(),
+        "key": _key(material.leaf),
+        "chain": [_certificate(certificate, now) for certificate in material.chain],
+        "roots": [_certificate(certificate, now) for certificate in material.bundle],
+    }
 
 
-def _certificate(certificate: x509.Certificate, now: datetime) -> str:
-    name = certificate.subject.rfc4514_string() or "(no subject)"
-    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()[:16]
-    until = certificate.not_valid_after_utc
-    return f"  {fingerprint}  {name}, until {_moment(until)} ({_left(until - now)})"
+def moment(when: datetime) -> str:
+    """Return a time as RFC 3339, to the second."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _certificate(certificate: x509.Certificate, now: datetime) -> Facts:
+    return {
+        "fingerprint": certificate.fingerprint(hashes.SHA256()).hex()[:16],
+        "subject": certificate.subject.rfc4514_string() or "(no subject)",
+        "not_before": moment(certificate.not_valid_before_utc),
+        "not_after": moment(certificate.not_valid_after_utc),
+        "seconds_left": (certificate.not_valid_after_utc - now).total_seconds(),
+    }
 
 
 def _key(certificate: x509.Certificate) -> str:
@@ -38,20 +54,3 @@ def _key(certificate: x509.Certificate) -> str:
     if isinstance(public, rsa.RSAPublicKey):
         return f"RSA {public.key_size}"
     return "Ed25519"
-
-
-def _moment(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _left(span: timedelta) -> str:
-    """Say how long, in the two units that matter."""
-    seconds = int(abs(span.total_seconds()))
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days:
-        text = f"{days}d {hours % 24}h"
-    elif hours:
-        text = f"{hours}h {minutes % 60}m"
-    else:
-        text = f"{minutes}m {seconds % 60}s"
-    return f"{text} ago" if span.total_seconds() < 0 else f"{text} left"

@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy.engine import Answer
 from proxy.errors import EXIT_OS, StartError
-from proxy.identity import contexts, peers
+from proxy.identity import contexts, describe, peers
 from proxy.identity.files import DirectorySource, read_directory
 from proxy.identity.material import Material, MaterialError
 from proxy.logs import Log
@@ -28,6 +28,7 @@ class Counts:
     rotations: int = 0  # of certificate or bundle, after the first one
     failures: int = 0  # updates that could not be used
     last_failure: str = ""
+    last_failure_at: datetime | None = None
 
 
 class Keeper:
@@ -73,10 +74,18 @@ class Keeper:
             return Answer(failure=verdict.failure)
         return Answer(str(verdict.identity), peers.places(verdict.identity))
 
-    @property
-    def is_expired(self) -> bool:
-        """Whether our certificate is worth nothing any more."""
-        return datetime.now(UTC) >= self.material.not_after
+    def facts(self) -> describe.Facts:
+        """Return who we are and what happened to our identity, as JSON shows it."""
+        failed_at = self.counts.last_failure_at
+        return {
+            **describe.material_facts(self.material),
+            "bundle_generation": self.contexts.bundle_generation,
+            "since": describe.moment(self.since),
+            "rotations": self.counts.rotations,
+            "update_failures": self.counts.failures,
+            "last_update_failure": self.counts.last_failure,
+            "last_update_failure_at": failed_at and describe.moment(failed_at),
+        }
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
@@ -103,6 +112,7 @@ class Keeper:
     def _on_bad(self, fault: MaterialError) -> None:
         self.counts.failures += 1
         self.counts.last_failure = str(fault)
+        self.counts.last_failure_at = datetime.now(UTC)
         self._log.error(
             "identity_update_failed",
             error=str(fault),

@@ -26,6 +26,7 @@ def connection(number: int = 1, **changes: object) -> Connection:
         duration_us=20_250,
         spliced=False,
         mesh=False,
+        peer="",
     )
     return made._replace(**changes)  # type: ignore[arg-type]
 
@@ -54,5 +55,7 @@ def request(**changes: object) -> Request:
         sent_after_us=1_000,
         first_byte_after_us=4_500,
         duration_us=5_000,
+        mesh=False,
+        peer="",
     )
     return made._replace(**changes)  # type: ignore[arg-type]

@@ -57,6 +57,8 @@ def test_a_json_line_holds_a_request_whole() -> None:
         "attempts": 1,
         "downstream": "10.0.0.1:40000",
         "upstream": "127.0.0.1:8080",
+        "tls": False,
+        "peer_identity": "",
         "request_id": "a1b2",
         "trace_id": TRACE,
         "user_agent": "curl/8.5.0",

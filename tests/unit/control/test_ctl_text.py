@@ -45,6 +45,8 @@ def row(**changes: object) -> dict[str, object]:
         "received_bytes": 10,
         "sent_bytes": 2_048,
         "sni": "",
+        "tls": False,
+        "peer_identity": "",
     }
     return made | changes
 
@@ -52,6 +54,12 @@ def row(**changes: object) -> dict[str, object]:
 def test_an_open_connection_shows_its_phase() -> None:
     page = ctl_text.connections({"connections": [row()], "truncated": False}, closed=False)
     assert page.splitlines()[1].split()[:5] == ["7", "inbound", "shop/web", "http1", "relaying"]
+
+
+def test_a_connection_in_mesh_tls_shows_who_is_beyond() -> None:
+    meshed = row(tls=True, peer_identity="spiffe://a/b\x1b")
+    page = ctl_text.connections({"connections": [meshed], "truncated": False}, closed=False)
+    assert page.splitlines()[1].split()[-2:] == ["mesh", "spiffe://a/b?"]
 
 
 def test_a_closed_connection_shows_its_reason_and_what_to_do() -> None:

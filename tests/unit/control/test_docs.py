@@ -12,7 +12,9 @@ from proxy import answers, engine, services
 from proxy.config import GROUPS, read_config
 from proxy.drain import Drain
 from proxy.engine import Engine
+from proxy.errors import REASONS
 from proxy.events import Events
+from proxy.identity import command as identity_command
 from proxy.identity.authority import Authority, write_svid
 from proxy.identity.keeper import Keeper
 from proxy.identity.spiffe import of_service_account
@@ -20,11 +22,13 @@ from proxy.metrics import Exposition
 from proxy.readiness import Readiness
 from proxy.snapshot import draft
 from proxy.state import Running
+from proxy.tls_failures import FAILURES
 from tests.unit.control.conftest import ReadableLog
 
 DOCS = Path(__file__).parents[3] / "docs"
 METRICS = (DOCS / "metrics.md").read_text()
 HTTP = (DOCS / "http.md").read_text()
+MTLS = (DOCS / "mtls.md").read_text()
 
 
 @pytest.fixture
@@ -83,14 +87,38 @@ def test_every_flag_is_documented_with_what_it_counts_as() -> None:
 
 
 def test_every_flag_of_the_command_line_that_is_named_exists() -> None:
-    known = {option.flag for group in GROUPS for option in group.options}
-    assert set(re.findall(r"--[a-z][a-z-]+", HTTP + METRICS)) <= known
+    groups = (*GROUPS, *identity_command.GROUPS)
+    known = {option.flag for group in groups for option in group.options}
+    assert set(re.findall(r"--[a-z][a-z-]+", HTTP + METRICS + MTLS)) <= known
 
 
 def test_every_protocol_that_is_not_opaque_is_documented() -> None:
     table = HTTP[HTTP.index("| declared |") : HTTP.index("any other word")]
     words = re.findall(r"`([\w./]+)`", table)
     assert sorted(words) == sorted(word for word in services._HANDLING)
+
+
+def test_every_failure_of_a_handshake_is_documented_with_what_it_means_and_what_to_do() -> None:
+    table = MTLS[MTLS.index("| reason |") : MTLS.index("| close reason |")]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", table, re.MULTILINE)
+    counted = [(name, each.text, each.hint) for name, each in FAILURES.items() if each.hint]
+    assert rows == counted
+
+
+def test_every_close_reason_of_mesh_tls_is_documented() -> None:
+    table = MTLS[MTLS.index("| close reason |") :]
+    named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert {name for name in REASONS if "tls" in name} <= named <= REASONS.keys()
+
+
+def test_every_flag_of_mesh_tls_is_documented() -> None:
+    (group,) = [group for group in GROUPS if group.title == "Mesh TLS"]
+    assert {option.flag for option in group.options} <= set(re.findall(r"--[a-z-]+", MTLS))
+
+
+def test_every_metric_that_the_page_of_mesh_tls_names_exists() -> None:
+    names = set(re.findall(r"\bremora_[a-z_]+", MTLS))
+    assert names <= set(re.findall(r"\w+", METRICS))
 
 
 def test_every_flag_of_http_is_documented() -> None:

@@ -13,7 +13,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["asyncio", "uvloop", "h11", "proxy._fastpath", "ssl"])
+@pytest.mark.parametrize(
+    "module", ["asyncio", "uvloop", "h11", "proxy._fastpath", "ssl", "cryptography"]
+)
 def test_ctl_runs_without(module: str) -> None:
     assert module not in loaded_by("import proxy.cli, proxy.ctl")
 
