@@ -16,8 +16,11 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from proxy._policy cimport (
+    denials_take, policies_free, snapshot_set_policies, snapshot_set_probes,
+)
 from proxy._snapshot cimport snapshot_set_services, snapshot_set_targets
-from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_to_text
+from proxy._words cimport address_to_python, text_to_python
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
 )
@@ -25,7 +28,9 @@ from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.golden cimport (
     GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
 )
-from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.limits cimport (
+    COMMANDS_MAX, LISTENERS_MAX, POLICY_SLOTS, TARGETS_MAX, WORKERS_MAX,
+)
 from proxy.fast.lookup cimport lookup_mark_opaque
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
@@ -33,13 +38,13 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
-    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, addr_t, command_t, dump_t, ending_t, golden_t,
+    COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, command_t, dump_t, ending_t, golden_t,
     record_t, request_log_t, request_record_t, ring_t, snapshot_t, stats_t, worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
@@ -54,23 +59,27 @@ REASONS = (
     "connect_refused", "connect_timeout", "connect_unreachable", "connect_failed",
     "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
     "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
-    "flush_timeout",
+    "flush_timeout", "denied",
 )
 METHODS = (
     "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
 )
-FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR")
+FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAEX")
 EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
-    "splice_no_pipe", "stale", "wake_failed", "retried",
+    "splice_no_pipe", "stale", "wake_failed", "retried", "policy_closed",
 )
 HANDLINGS = ("detect", "relay", "opaque")
+VERDICTS = ("allowed", "denied", "dry_run", "audited")
+UNITS = ("request", "connection")
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
+SLOTS = POLICY_SLOTS
 ABI = "debug" if FP_IS_DEBUG else "release"
 
-if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS))] != [
+if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
+             VERDICTS, UNITS))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-        FLAG_COUNT, HANDLING_COUNT]:
+        FLAG_COUNT, HANDLING_COUNT, VERDICT_COUNT, UNIT_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (
@@ -88,10 +97,11 @@ Request = namedtuple("Request", (
 ))
 Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
-
-cdef tuple address_to_python(const addr_t* address):
-    cdef char text[ADDR_TEXT_BYTES]
-    return (addr_to_text(address, text).decode("ascii"), address.port)
+Denial = namedtuple("Denial", (
+    "connection_id", "worker", "direction", "unit", "verdict", "slot", "peer", "downstream",
+    "destination", "method", "host", "target", "untold",
+))
+Denial.__doc__ = "What a policy had to say: see _fastpath.pyi."
 
 
 cdef object record_to_python(const record_t* record, list services):
@@ -104,10 +114,6 @@ cdef object record_to_python(const record_t* record, list services):
         record.received_bytes, record.sent_bytes, record.opened_unix_us, record.connect_us,
         record.duration_us, bool(record.is_spliced),
     )
-
-
-cdef str text_to_python(const char* text, uint32_t length):
-    return text[:length].decode("latin-1")
 
 
 cdef object request_to_python(const request_record_t* record, list services):
@@ -146,10 +152,12 @@ cdef class Snapshot:
 
     cdef snapshot_t c
 
-    def __cinit__(self, version, settings, targets, services=(), opaque_ports=()):
+    def __cinit__(self, version, settings, targets, services=(), opaque_ports=(), *, policies=(),
+                  policy_generation=0, probes=()):
         memset(&self.c, 0, sizeof(snapshot_t))
 
-    def __init__(self, version, settings, targets, services=(), opaque_ports=()):
+    def __init__(self, version, settings, targets, services=(), opaque_ports=(), *, policies=(),
+                 policy_generation=0, probes=()):
         cdef int i
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
@@ -187,12 +195,16 @@ cdef class Snapshot:
         snapshot_set_services(&self.c, list(services))
         for port in opaque_ports:
             lookup_mark_opaque(&self.c, port)
+        self.c.policy_generation = policy_generation
+        snapshot_set_policies(&self.c, list(policies))
+        snapshot_set_probes(&self.c, list(probes))
 
     @property
     def version(self):
         return self.c.version
 
     def __dealloc__(self):
+        policies_free(&self.c)
         PyMem_RawFree(self.c.targets)
         PyMem_RawFree(self.c.services)
         PyMem_RawFree(self.c.service_index)
@@ -312,7 +324,7 @@ cdef class Engine:
             lowest = min(lowest, load_acquire(&self.workers[i].snapshot_version))
         return lowest
 
-    def listen(self, worker, fd, kind, target, listener):
+    def listen(self, worker, fd, kind, target, listener, *, is_judged=False):
         if not 0 <= kind < DIRECTION_COUNT:
             raise ValueError(f"no direction {kind}")
         if not self.snapshots:
@@ -322,7 +334,7 @@ cdef class Engine:
         if 0 <= worker < self.worker_count and self.listen_counts[worker] >= LISTENERS_MAX:
             raise ValueError(f"{LISTENERS_MAX} listeners are the most for a worker")
         cdef command_t command = command_t(
-            op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=0, pointer=NULL)
+            op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=bool(is_judged), pointer=NULL)
         self._command(worker, &command)
         self.listen_counts[worker] += 1
         self.highest_target = max(self.highest_target, <int64_t>target)
@@ -401,6 +413,10 @@ cdef class Engine:
 
     def read_requests(self, limit):
         return self._take(True, limit)
+
+    def read_denials(self, limit):
+        return [Denial(*row) for row in denials_take(
+            self.workers, self.worker_count, limit, (DIRECTIONS, UNITS, VERDICTS))]
 
     def request_connections(self, limit):
         cdef command_t command = command_t(op=COMMAND_DUMP, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
@@ -487,6 +503,7 @@ cdef class Engine:
             "duration_bucket": self._sum(s.duration_bucket, sizeof(s.duration_bucket)),
             "duration_sum_us": self._sum(s.duration_sum_us, sizeof(s.duration_sum_us)),
             "events": self._sum(s.events, sizeof(s.events)),
+            "policies": self._sum(w.policy_counts, sizeof(w.policy_counts)),
             "pool": self._sum(s.pool_idle, sizeof(s.pool_idle) * 4),
             "live": self._sum(&w.live_connections, sizeof(uint64_t) * 6),
             "tick": [self._sum(&s.ticks, sizeof(s.ticks))[0], longest_us],

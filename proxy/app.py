@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -25,6 +25,8 @@ from proxy.events import Events
 from proxy.faults import Faults
 from proxy.listeners import Listener, close_all, open_listeners
 from proxy.logs import Log
+from proxy.policy.denials import Denials
+from proxy.policy.rows import NOTHING
 from proxy.process import (
     connections_for,
     hold_standard_descriptors,
@@ -34,6 +36,9 @@ from proxy.process import (
 from proxy.readiness import Readiness
 from proxy.snapshot import draft
 from proxy.state import Places, Running
+
+if TYPE_CHECKING:
+    from proxy.policy.watch import PolicyWatch
 
 # Workers take their first snapshot and their listeners within a tick of starting.
 _WORKERS_S_MAX: Final = 10.0
@@ -96,6 +101,8 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
     connections_max = settings.connections_max or connections_for(fds)
     _warn_of_limit(settings, fds, log)
 
+    policy = _policy(settings, log)
+
     # Every port before anything else: a conflict must leave no trace.
     places, doors = Places(), Doors(settings)
     listeners = open_listeners(settings, log)
@@ -105,14 +112,27 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
 
     events = Events(settings.access_log, settings.recent)
     stack.callback(events.close)
-    engine = _engine(settings, listeners, connections_max, events)
+    engine = _engine(settings, listeners, connections_max, events, policy)
     stack.callback(engine.stop)
     readiness = Readiness(log, (_WORKERS, _SERVERS))
     drain = Drain(settings, engine, readiness, log)
     stack.callback(drain.cancel)
     running = Running(
-        settings, log, listeners, engine, events, readiness, drain, connections_max, started, places
+        settings,
+        log,
+        listeners,
+        engine,
+        events,
+        readiness,
+        drain,
+        connections_max,
+        started,
+        places,
+        policy,
     )
+    if policy:
+        _follow(policy, running)
+        stack.callback(policy.close)
 
     # The kubelet may ask at once, and hears what is not done yet.
     await doors.serve(running, stack)
@@ -150,8 +170,37 @@ async def _serve(running: Running, signals: "_Signals") -> int:
     return EXIT_FORCED
 
 
+def _policy(settings: Config, log: Log) -> "PolicyWatch | None":
+    """Read the manifests before anything opens: without a good state there is none to keep."""
+    if settings.policy.manifests is None:
+        return None
+    from proxy.policy.watch import PolicyWatch  # noqa: PLC0415 - PyYAML: only who has manifests
+
+    watch = PolicyWatch(settings.policy, log)
+    watch.start()
+    return watch
+
+
+def _follow(policy: "PolicyWatch", running: Running) -> None:
+    """Publish every change of the manifests."""
+
+    def identity() -> str:
+        return policy.effective.me.identity if policy.effective else ""
+
+    def publish() -> None:
+        running.engine.publish(draft(running.config, running.listeners, policy.judgement))
+
+    running.engine.on_denials = Denials(running.log, identity).on_denials
+    policy.on_change = publish
+    policy.watch()
+
+
 def _engine(
-    settings: Config, listeners: list[Listener], connections_max: int, events: Events
+    settings: Config,
+    listeners: list[Listener],
+    connections_max: int,
+    events: Events,
+    policy: "PolicyWatch | None",
 ) -> Engine:
     try:
         engine = Engine(settings.workers, connections_max)
@@ -159,7 +208,7 @@ def _engine(
         raise StartError(f"cannot set up the workers: {fault}") from fault
     engine.on_records = events.on_connections
     engine.on_requests = events.on_requests
-    engine.publish(draft(settings, listeners))
+    engine.publish(draft(settings, listeners, policy.judgement if policy else NOTHING))
     engine.listen(listeners)
     if events.is_wanted:
         engine.record_connections(enabled=True)

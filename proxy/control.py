@@ -41,6 +41,7 @@ class Control:
                 ("GET", "/connections"): self._connections,
                 ("GET", "/requests"): self._requests,
                 ("GET", "/config"): self._config,
+                ("GET", "/policy"): self._policy,
                 ("POST", "/drain"): self._drain,
                 ("POST", "/log-level"): self._log_level,
                 ("POST", "/close"): self._close,
@@ -115,6 +116,18 @@ class Control:
             HTTPStatus.OK,
             {key: {"value": each.text, "source": each.source} for key, each in settings.items()},
         )
+
+    async def _policy(self, _request: Request) -> Response:
+        watch = self._running.policy
+        if watch is None:
+            raise RequestError(HTTPStatus.CONFLICT, "the proxy was started without --manifests")
+        from proxy.policy.describe import policy  # noqa: PLC0415 - has PyYAML in tow
+
+        counts: dict[str, dict[str, int]] = {}
+        for name, verdict, _, count in self._running.engine.stats().policies():
+            by_verdict = counts.setdefault(name, {})
+            by_verdict[verdict] = by_verdict.get(verdict, 0) + count
+        return json_response(HTTPStatus.OK, policy(watch, counts))
 
     async def _drain(self, request: Request) -> Response:
         done = self._running.drain.start("operator")

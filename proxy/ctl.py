@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy import ctl_http, ctl_text, values
+from proxy import ctl_http, ctl_policy, ctl_text, values
 from proxy.ctl_call import RefusedError, UnavailableError, call
 from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
 from proxy.options import Group, Option, Reader, help_text
@@ -19,6 +19,7 @@ usage: remora ctl COMMAND [flags]
   status             what the proxy is, what it listens on, what it has done
   connections        open connections; --closed: those that ended last
   requests           HTTP requests that ended last
+  policy             what the manifests mean for this pod, and faults
   close ID           reset one connection
   drain              take no new inbound connection, finish the others; the process stays
   log-level [LEVEL]  show or set: debug, info, warning, error"""
@@ -152,6 +153,10 @@ def _requests(asked: Asked) -> dict[str, Any]:
     return call(asked.place, f"/requests?limit={asked.limit}")
 
 
+def _policy(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, "/policy")
+
+
 def _close(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/close", {"id": int(asked.word)})
 
@@ -172,6 +177,7 @@ _COMMANDS: Final = {
         _connections, lambda asked, answer: ctl_text.connections(answer, closed=asked.closed)
     ),
     "requests": Command(_requests, lambda _, answer: ctl_http.requests(answer)),
+    "policy": Command(_policy, lambda _, answer: ctl_policy.policy(answer)),
     "close": Command(
         _close, lambda asked, _: f"connection {asked.word} is reset", "ID", is_word_needed=True
     ),

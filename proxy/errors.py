@@ -104,6 +104,11 @@ REASONS: Final = {
     "flush_timeout": Reason(
         "DC", "the downstream took nothing of its answer for --http-flush-timeout"
     ),
+    "denied": Reason(
+        "UAEX",
+        "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
+        " line `denied` who it was",
+    ),
 }
 
 

@@ -45,6 +45,7 @@ class Listener:
     address: Address  # as bound: never with port 0
     target: Address | None  # of an explicit listener, resolved
     target_text: str | None  # as configured
+    is_judged: bool = False  # policies apply to what comes in here
     sockets: list[socket.socket] = field(default_factory=list)
 
     def give(self) -> list[int]:
@@ -76,6 +77,7 @@ class _Wish:
     flag: str
     is_optional: bool = False
     target: Address | None = None
+    is_judged: bool = False
 
 
 def open_listeners(config: Config, log: Log) -> list[Listener]:
@@ -128,15 +130,23 @@ def _wishes(config: Config) -> Iterator[_Wish]:
     for address in config.outbound:
         yield _Wish(OUTBOUND, address, "--outbound", config.outbound_is_default)
     for address in config.inbound:
-        yield _Wish(INBOUND, address, "--inbound", config.inbound_is_default)
+        yield _Wish(INBOUND, address, "--inbound", config.inbound_is_default, is_judged=True)
     for forward in config.forwards:
         yield _Wish(EXPLICIT, forward.listen, "--listen", target=forward.target)
+    for forward in config.inbound_forwards:
+        flag = "--listen-inbound"
+        yield _Wish(EXPLICIT, forward.listen, flag, target=forward.target, is_judged=True)
 
 
 def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | None:
     target = resolve(wish.target) if wish.target else None
     listener = Listener(
-        listener_id, wish.direction, wish.address, target, str(wish.target) if target else None
+        listener_id,
+        wish.direction,
+        wish.address,
+        target,
+        str(wish.target) if target else None,
+        wish.is_judged,
     )
     try:
         for worker in range(workers):

@@ -22,6 +22,7 @@ from proxy.exposition import Writer, content_type_for
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
+from proxy.policy_metrics import policy_families
 from proxy.state import Running
 
 # As Linkerd labels a connection seen from the side that opened it.
@@ -72,6 +73,7 @@ class _Collector(Collector):
         yield from _times(stats)
         yield from self._http.collect(stats, self._running.engine)
         yield from _detection(stats)
+        yield from policy_families(stats, self._running.policy)
         yield from self._workers(stats)
         yield from self._control_side()
         yield from self._infos()

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from proxy.config import Config
 from proxy.listeners import Listener
+from proxy.policy.rows import NOTHING, Judgement
 from proxy.services import Service
 
 # Every setting that a snapshot holds; the extension refuses a missing or unknown one.
@@ -48,9 +49,10 @@ class Draft(NamedTuple):
     targets: list[tuple[str, int]]
     services: tuple[Service, ...]
     opaque_ports: tuple[int, ...]
+    judgement: Judgement
 
 
-def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
+def draft(config: Config, listeners: Iterable[Listener], judgement: Judgement = NOTHING) -> Draft:
     """Return what workers need to know of a configuration."""
     settings = {
         "connect_inbound_ms": config.connect_inbound_ms,
@@ -67,7 +69,7 @@ def draft(config: Config, listeners: Iterable[Listener]) -> Draft:
         **config.http.settings(),
     }
     targets = [(*listener.target,) for listener in listeners if listener.target]
-    return Draft(settings, targets, config.services, config.opaque_ports)
+    return Draft(settings, targets, config.services, config.opaque_ports, judgement)
 
 
 def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:

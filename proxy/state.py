@@ -4,6 +4,7 @@ Set once by app.py, in start order; nobody else writes here.
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from proxy.config import Config
 from proxy.drain import Drain, Phase
@@ -13,6 +14,9 @@ from proxy.listeners import Listener
 from proxy.logs import Log
 from proxy.readiness import Readiness
 from proxy.values import Address
+
+if TYPE_CHECKING:
+    from proxy.policy.watch import PolicyWatch  # has PyYAML in tow
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class Running:
     connections_max: int
     started_monotonic_s: float
     places: Places = field(default_factory=Places)
+    policy: "PolicyWatch | None" = None  # without --manifests there is none
 
     @property
     def phase(self) -> str:

@@ -8,6 +8,7 @@
 # over.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from proxy.fast.authz cimport authz_connection
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, conn_label
 from proxy.fast.detect cimport detect_feed, detect_finish
@@ -33,6 +34,8 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
         detect_finish(&c.detect, c.sni)
         conn_label(w, c, c.detect.protocol)
     c.mode = MODE_RELAY
+    if not authz_connection(w, c):
+        return
     c.flows[DOWNSTREAM].held = c.pending
     c.pending = NULL
     if c.up == NULL and not reason:

@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
 
 from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_ip, addr_is_wildcard
 from proxy.fast.atomics cimport store_relaxed
+from proxy.fast.authz cimport authz_connection
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, ACCEPT_PAUSE_MS
 from proxy.fast.lookup cimport lookup_is_opaque, lookup_service
@@ -23,8 +24,8 @@ from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
     EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING,
-    PROTOCOL_NONE, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LOOP,
-    REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
+    PROTOCOL_NONE, PROTOCOL_OPAQUE, PROTOCOL_PENDING, REASON_DENIED, REASON_LIMIT_CONNECTIONS,
+    REASON_LOOP, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
@@ -116,6 +117,8 @@ cdef inline uint8_t listener_begin(worker_t* w, conn_t* c) noexcept nogil:
     c.mode = MODE_RELAY
     if handling == HANDLING_DETECT and w.snapshot.http_enabled:
         c.mode = MODE_INTAKE
+    elif not authz_connection(w, c):
+        return REASON_DENIED
     if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:
         c.phase = PHASE_RELAYING
     else:
@@ -140,6 +143,7 @@ cdef inline void listener_open(
     c.sides[DOWNSTREAM] = &c.down
     c.sides[UPSTREAM] = &w.nobody
     c.direction = l.direction
+    c.is_judged = l.is_judged
     c.timer.kind = TIMER_CONN
     c.timer.owner = c
     c.opened_us = clock_us(CLOCK_MONOTONIC)

@@ -13,15 +13,15 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.limits cimport (
-    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
-    LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POOL_BUCKETS, PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX,
-    TIMER_LEVELS, TIMER_SLOTS,
+    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
+    LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
+    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POLICY_SLOTS, POOL_BUCKETS,
+    PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 
 cdef enum:
@@ -151,6 +151,9 @@ cdef struct h1_head_t:
     uint8_t  expects_continue
     uint8_t  field_count
     uint8_t  dropped_count
+    uint8_t  has_new_path           # worker.path stands for target[path:path + path_bytes]
+    uint32_t path                   # valid with has_new_path
+    uint32_t path_bytes
     uint64_t content_length         # valid for BODY_LENGTH
     int16_t  first[HEADER_COUNT]    # index of the first field of that id, -1
     h1_field_t fields[H1_FIELDS_MAX]
@@ -349,6 +352,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint32_t service            # whose destination this is; SERVICE_UNKNOWN: nobody's we know
     uint8_t  must_end           # HTTP: once its answer is written
     uint8_t  dial_reason        # why the dial failed before the protocol was known; 0: it did not
+    uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
@@ -357,6 +361,7 @@ cdef struct listener_t:
     uint8_t  direction
     uint8_t  is_fresh           # who waited before we came did not inherit its socket options
     uint8_t  is_paused          # out of descriptors or memory; the timer resumes it
+    uint8_t  is_judged          # what it accepts goes to our own pod: policies apply
     addr_t   bound
     timer_node_t timer
 
@@ -364,6 +369,109 @@ cdef struct service_address_t:  # an address that the configuration knows
     addr_t   address
     uint32_t service
     uint8_t  handling           # HANDLING_*
+
+cdef struct peer_t:             # who the other side of a mesh TLS connection proved to be
+    char*    id                 # SPIFFE ID; id_bytes of it, never looked for a NUL
+    uint16_t id_bytes
+    uint16_t trust_domain_bytes # from byte PEER_DOMAIN_AT on
+    uint16_t namespace_at       # the Kubernetes names, where the path has Istio's form:
+    uint16_t namespace_bytes    # 0 when it has not
+    uint16_t account_at
+    uint16_t account_bytes
+
+cdef struct value_t:            # what a field is compared with
+    uint32_t at                 # in policies_t.text: the word, or 16 bytes of an address
+    uint32_t bytes              # of the word; bits of the address; or the port
+    uint8_t  form               # FORM_*
+
+cdef struct match_t:            # a field and its values, one of which must fit (or none: is_not)
+    uint32_t value_first
+    uint32_t value_count
+    uint32_t name_at            # FIELD_HEADER: its name, lower case, in policies_t.text
+    uint32_t name_bytes
+    uint8_t  field              # FIELD_*
+    uint8_t  is_not
+
+cdef struct group_t:            # matches that must all hold
+    uint32_t first
+    uint32_t count
+
+cdef struct rule_t:             # one of `from`, one of `to` (no groups: anybody, anything), all of `when`
+    uint32_t from_first         # in policies_t.groups
+    uint32_t from_count
+    uint32_t to_first
+    uint32_t to_count
+    group_t  when_
+    uint8_t  needs_request      # some field is one that connections do not have
+
+cdef struct policy_t:
+    uint32_t rule_first
+    uint32_t rule_count
+    uint8_t  action             # ACTION_*
+    uint8_t  is_dry_run
+    uint8_t  slot               # where it is counted, SLOT_* or Python's number
+
+cdef struct policies_t:         # all that apply to this pod: flat arrays, own
+    policy_t* policies
+    rule_t*  rules
+    group_t* groups
+    match_t* matches
+    value_t* values
+    char*    text
+    uint32_t policy_count
+    uint8_t  has_paths          # some field is a path: it must mean one thing
+
+cdef struct word_t:             # bytes of somebody else
+    const char* at
+    uint32_t bytes
+
+cdef enum:                      # asked_t.how
+    ASK_REQUEST = 0
+    ASK_CONNECTION = 1
+    ASK_TUNNEL = 2              # what was its request is not known any more
+
+cdef struct asked_t:            # what is to be judged; all of it borrowed
+    const peer_t* peer          # NULL: nobody proved anything
+    const addr_t* source
+    const addr_t* destination   # of the connection, with the workload's port
+    word_t   sni
+    word_t   method             # from here on: of a request
+    word_t   host
+    word_t   path               # in its one form (path.pxd)
+    const h1_head_t* head
+    const char* text            # what the head's offsets count from
+    uint8_t  how                # ASK_*
+
+cdef struct verdict_t:
+    uint64_t audited            # bit s: the AUDIT policy of slot s matched
+    uint8_t  is_denied
+    uint8_t  slot               # of the policy that decided, or SLOT_NONE
+    uint8_t  has_dry_denied     # a dry-run policy would have denied what is allowed
+    uint8_t  dry_slot           # that policy's
+
+cdef struct probe_t:            # a probe of our own pod that the kubelet makes
+    uint32_t path_bytes
+    uint16_t port
+    char     path[LOG_TARGET_BYTES_MAX]
+
+cdef struct denial_t:           # what a policy had to say, as Python gets to see it
+    uint64_t connection_id
+    uint64_t untold             # denials that came too fast to be told before this one
+    addr_t   downstream
+    addr_t   destination
+    uint16_t peer_bytes         # lengths of what was kept; longer words are cut
+    uint16_t method_bytes
+    uint16_t host_bytes
+    uint16_t target_bytes
+    uint8_t  worker
+    uint8_t  direction
+    uint8_t  unit               # UNIT_*
+    uint8_t  verdict            # VERDICT_*
+    uint8_t  slot
+    char     peer[LOG_PEER_BYTES_MAX]
+    char     method[LOG_METHOD_BYTES_MAX]
+    char     host[LOG_HOST_BYTES_MAX]
+    char     target[LOG_TARGET_BYTES_MAX]
 
 cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
     uint64_t version
@@ -392,6 +500,10 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint32_t* service_index     # own: hash table of 1 + index in `services`; 0: free
     uint32_t service_mask       # places of the table - 1
     uint64_t opaque_ports[PORT_WORDS]       # bit p % 64 of word p / 64: port p is opaque
+    policies_t* policies        # own; NULL: everybody may do everything
+    uint64_t policy_generation  # changes whenever they do
+    probe_t* probes             # own
+    uint32_t probe_count
 
 cdef struct ring_t:             # one producer thread, one consumer thread
     char*    items              # own
@@ -479,8 +591,10 @@ cdef struct worker_t:
     ring_t   commands           # Python to worker
     ring_t   records            # worker to Python: connections
     ring_t   request_records    # worker to Python: requests
+    ring_t   denials            # worker to Python: what policies had to say
     # From here on: the worker's own.
     stats_t  stats
+    uint64_t policy_counts[POLICY_SLOTS][VERDICT_COUNT][UNIT_COUNT]
     golden_t* groups[GROUP_BUCKETS]         # own: golden.pxd; Python follows the pointers, too
     golden_t other_groups[DIRECTION_COUNT]  # of services that found no place there
     uint32_t group_count
@@ -492,6 +606,11 @@ cdef struct worker_t:
     int32_t  record_fd          # borrow: eventfd of the engine, wakes Python
     uint32_t connections_max
     uint8_t  records_enabled
+    uint64_t policy_generation  # of the policies that open connections were judged by
+    uint64_t denials_ms         # when the second began in which `denials_told` were told
+    uint64_t denials_untold
+    uint32_t denials_told
+    uint32_t path_bytes         # of `path`
     uint32_t draining           # direction bits: no new connections, no keep-alive
     uint8_t  is_stopping
     uint8_t  must_wake_python   # something was posted in this tick
@@ -521,3 +640,4 @@ cdef struct worker_t:
     epoll_event events[TICK_EVENTS_MAX]
     char     scratch[BUF_BYTES]  # where a copying read lands; bytes live until the read's return
     char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written
+    char     path[H1_LINE_BYTES_MAX]    # of the request being judged, in its one form

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sources import (
-    BUILDER,
+    BUILDERS,
     EXTENSION,
     MODULES,
     ROOT,
@@ -35,7 +35,7 @@ BUILD_OUTPUT = re.compile(r"build|dist|.*\.egg-info|__pycache__")
 UNFINISHED = re.compile(r"\b(TO[D]O|FI[X]ME|X[X]X|HA[C]K)\b")
 SOMEBODYS_FOLDER = re.compile(r"(?<![\w.~])/(h[o]me|U[s]ers|w[o]rk)/\w")
 
-CYTHON_FILES = [EXTENSION, BUILDER, *MODULES]
+CYTHON_FILES = [EXTENSION, *BUILDERS, *MODULES]
 SOURCE_FILES = source_files()
 
 
