@@ -4,8 +4,8 @@
 # them: for _fastpath.pyx only.
 #
 # Rule 1: whatever is wrong with a value raises ValueError naming it; nothing is corrected.
-# Rule 2: the memory belongs to the snapshot's Python object, which frees it by policies_free(), also
-#         when a function here raised half-way.
+# Rule 2: the memory belongs to the snapshot's Python object, which frees it by policies_free(),
+#         also when a function here raised half-way.
 #
 # The rows come from proxy/policy/table.py: policies of (slot, action, is_dry_run, rules), rules of
 # (from, to, when): lists of groups, and a group; groups of matches (field, is_not, name, values);
@@ -15,6 +15,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from proxy._words cimport address_to_python, text_to_python
+from proxy.fast.authz cimport denial_t
 from proxy.fast.limits cimport (
     LOG_TARGET_BYTES_MAX, POLICY_MATCHES_MAX, POLICY_SLOTS, POLICY_TEXT_BYTES_MAX,
     POLICY_VALUES_MAX, PROBES_MAX,
@@ -24,9 +25,8 @@ from proxy.fast.reasons cimport (
     FIELD_SOURCE_IP, FORM_BLOCK4, FORM_BLOCK6, FORM_COUNT, FORM_PORT, FORM_TEMPLATE,
 )
 from proxy.fast.ring cimport ring_peek, ring_take
-from proxy.fast.types cimport (
-    denial_t, group_t, match_t, policies_t, policy_t, probe_t, rule_t, snapshot_t, value_t, worker_t,
-)
+from proxy.fast.rules cimport group_t, match_t, policies_t, policy_t, probe_t, rule_t, value_t
+from proxy.fast.types cimport snapshot_t, worker_t
 
 
 cdef inline void* policy_room(size_t item_count, size_t item_bytes) except NULL:
@@ -159,7 +159,7 @@ cdef inline int snapshot_set_policies(snapshot_t* s, list rows) except -1:
             for group in [*sources, *operations]:
                 policy_add_matches(p, group, ends, &p.groups[group_end])
                 group_end += 1
-            policy_add_matches(p, when, ends, &rule.when_)
+            policy_add_matches(p, when, ends, &rule.conditions)
             rule.needs_request = any([
                 match[0] >= FIELD_HOST
                 for group in [*sources, *operations, when] for match in group])
@@ -171,6 +171,8 @@ cdef inline int snapshot_set_probes(snapshot_t* s, list probes) except -1:
     cdef probe_t* probe
     if s.probes != NULL or len(probes) > PROBES_MAX:
         raise ValueError(f"{len(probes)} probes; {PROBES_MAX} are the most")
+    if not probes:
+        return 0
     s.probes = <probe_t*>policy_room(len(probes), sizeof(probe_t))
     for port, path in probes:
         if not 0 < port < 65536 or len(path) > LOG_TARGET_BYTES_MAX:

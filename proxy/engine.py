@@ -38,6 +38,7 @@ FLAGS: Final = _fastpath.FLAGS
 HANDLINGS: Final = _fastpath.HANDLINGS
 VERDICTS: Final = _fastpath.VERDICTS
 UNITS: Final = _fastpath.UNITS
+SLOTS: Final = _fastpath.SLOTS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
 # Names of the first places of counters for policies: no policy, and those that found none.
 POLICIES: Final = ("none", "other")
@@ -157,7 +158,7 @@ class Stats:
     def policies(self) -> Iterator[tuple[str, str, str, int]]:
         """Yield what policies decided: name, verdict, unit, count. What never was is left out."""
         counts = iter(self._raw["policies"])
-        names = [*self._policies, *[""] * (_fastpath.SLOTS - len(self._policies))]
+        names = [*self._policies, *[""] * (SLOTS - len(self._policies))]
         rows = ((p, v, u, next(counts)) for p in names for v in VERDICTS for u in UNITS)
         return (row for row in rows if row[3])
 
@@ -236,7 +237,7 @@ class Engine:
 
     def _slot(self, policy: str) -> int:
         """Return a policy's place of counters, which stays its own."""
-        if policy not in self._policies and len(self._policies) < _fastpath.SLOTS:
+        if policy not in self._policies and len(self._policies) < SLOTS:
             self._policies.append(policy)
         name = policy if policy in self._policies else POLICIES[1]
         return self._policies.index(name)

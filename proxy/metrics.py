@@ -31,7 +31,8 @@ _DST: Final = "dst"
 
 # What the families without services can grow to, whatever happens: the rest of
 # --metrics-series-max is for those with services. A test counts them.
-_OTHER_SERIES_MAX: Final = 700
+_OTHER_SERIES_MAX: Final = 750
+_POLICY_SERIES: Final = 2  # requests and connections, by each policy
 _WORKER_SERIES: Final = 3
 
 
@@ -58,6 +59,8 @@ class _Collector(Collector):
         self._running = running
         settings = running.config
         own = _OTHER_SERIES_MAX + _WORKER_SERIES * settings.workers + len(running.listeners)
+        if settings.policy.manifests:
+            own += _POLICY_SERIES * engine.SLOTS
         series = HttpSeries(settings.metrics_series_max - own, settings.metrics_idle_ms / 1000)
         self._http = HttpMetrics(series)
 

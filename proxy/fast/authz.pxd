@@ -3,8 +3,8 @@
 # L5. Authorization of what comes in: asked of policy.pxd, counted, told, enforced.
 #
 # Rule 1: whoever may carry bytes to the application asks first: a connection before its first byte
-#         is passed on, a request before an upstream is looked for. Without policies that is one look
-#         at a pointer.
+#         is passed on, a request before an upstream is looked for. Without policies that is one
+#         look at a pointer.
 # Rule 2: everything is counted, by policy; denials are told one by one only as fast as people read
 #         (DENIALS_PER_S_MAX), and Python is never waited for.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -16,7 +16,9 @@ from proxy.fast.limits cimport (
 )
 from proxy.fast.path cimport PATH_OK, path_normalize
 from proxy.fast.peer cimport conn_peer
-from proxy.fast.policy cimport policy_is_probe, policy_judge
+from proxy.fast.policy cimport (
+    ASK_CONNECTION, ASK_REQUEST, ASK_TUNNEL, asked_t, policy_is_probe, policy_judge, verdict_t,
+)
 from proxy.fast.reasons cimport (
     EVENT_POLICY_CLOSED, HEADER_HOST, METHOD_CONNECT, METHOD_GET, PROTOCOL_HTTP1, REASON_DENIED,
     REASON_OPEN, UNIT_CONNECTION, UNIT_REQUEST, VERDICT_ALLOWED, VERDICT_AUDITED, VERDICT_DENIED,
@@ -24,12 +26,29 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.request_log cimport h1_keep
 from proxy.fast.ring cimport ring_post, ring_reserve
+from proxy.fast.rules cimport policies_t, word_t
 from proxy.fast.slab cimport slab_at, slab_slot_count
 from proxy.fast.stats cimport count
-from proxy.fast.types cimport (
-    ASK_CONNECTION, ASK_REQUEST, ASK_TUNNEL, MODE_RELAY, asked_t, conn_t, denial_t, h1_field_t,
-    h1_head_t, policies_t, verdict_t, word_t, worker_t,
-)
+from proxy.fast.types cimport MODE_RELAY, addr_t, conn_t, h1_field_t, h1_head_t, worker_t
+
+cdef struct denial_t:           # what a policy had to say, as Python gets to see it
+    uint64_t connection_id
+    uint64_t untold             # denials that came too fast to be told before this one
+    addr_t   downstream
+    addr_t   destination
+    uint16_t peer_bytes         # lengths of what was kept; longer words are cut
+    uint16_t method_bytes
+    uint16_t host_bytes
+    uint16_t target_bytes
+    uint8_t  worker
+    uint8_t  direction
+    uint8_t  unit               # UNIT_*
+    uint8_t  verdict            # VERDICT_*
+    uint8_t  slot
+    char     peer[LOG_PEER_BYTES_MAX]
+    char     method[LOG_METHOD_BYTES_MAX]
+    char     host[LOG_HOST_BYTES_MAX]
+    char     target[LOG_TARGET_BYTES_MAX]
 
 cdef enum:
     AUTHZ_OK = 0

@@ -182,7 +182,7 @@ cdef inline int64_t h1_authorize(
             c.exchange.request_state = REQUEST_DONE     # nothing of it is left to be skipped
         h1_reply(w, c, 403, FLAG_UAEX, b"denied")
         return head.head_bytes if c.exchange == NULL and head.body == BODY_NONE else -1
-    h1_reply(w, c, <uint16_t>status, FLAG_DPE, b"path_ambiguous")
+    h1_reply(w, c, 400, FLAG_DPE, b"path_ambiguous")
     return -1
 
 

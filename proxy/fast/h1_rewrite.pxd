@@ -55,8 +55,8 @@ cdef inline uint32_t h1_emit_host(
     return emit_text(out, at, b"\r\n", 2)
 
 
-# The path in the form that was judged, in place of that in the first line of w.out[:at], which is at
-# least as long. Returns the new end.
+# The path in the form that was judged, in place of that in the first line of w.out[:at], which is
+# at least as long. Returns the new end.
 cdef inline uint32_t h1_put_path(worker_t* w, const h1_head_t* head, uint32_t at) noexcept nogil:
     cdef uint32_t rest = head.path + head.path_bytes
     memcpy(w.out + head.path, w.path, w.path_bytes)

@@ -5,7 +5,8 @@
 # Rule 1: an identity is compared with its length, never up to a NUL (CVE-2026-47778).
 from libc.stdint cimport uint32_t
 
-from proxy.fast.types cimport conn_t, peer_t, word_t
+from proxy.fast.rules cimport word_t
+from proxy.fast.types cimport conn_t, peer_t
 
 cdef enum:
     PEER_DOMAIN_AT = 9          # behind "spiffe://"

@@ -2,8 +2,8 @@
 #
 # L4. Authorization: may this connection, or this request, come in? Policies in, verdict out.
 #
-# Rule 1: the order of Istio: a DENY policy that matches denies; else, where there is an ALLOW policy,
-#         one must match. AUDIT and dry-run policies never change the verdict.
+# Rule 1: the order of Istio: a DENY policy that matches denies; else, where there is an ALLOW
+#         policy, one must match. AUDIT and dry-run policies never change the verdict.
 # Rule 2: where a connection has no requests, an ALLOW rule that looks at one is dropped, of a DENY
 #         rule only that field is: both on the safe side. Where its request is not known any more (a
 #         tunnel), it is the other way round: only what no request could have changed denies.
@@ -19,10 +19,34 @@ from proxy.fast.reasons cimport (
     FIELD_SOURCE_IP, FIELD_TRUST_DOMAIN, FORM_BLOCK4, FORM_BLOCK6, FORM_EXACT, FORM_PREFIX,
     FORM_PRESENT, FORM_SUFFIX, FORM_TEMPLATE, SLOT_NONE,
 )
-from proxy.fast.types cimport (
-    ASK_CONNECTION, ASK_REQUEST, addr_t, asked_t, group_t, h1_field_t, match_t, policies_t,
-    policy_t, probe_t, rule_t, snapshot_t, value_t, verdict_t, word_t,
+from proxy.fast.rules cimport (
+    group_t, match_t, policies_t, policy_t, probe_t, rule_t, value_t, word_t,
 )
+from proxy.fast.types cimport addr_t, h1_field_t, h1_head_t, peer_t, snapshot_t
+
+cdef enum:                      # asked_t.how
+    ASK_REQUEST = 0
+    ASK_CONNECTION = 1
+    ASK_TUNNEL = 2              # what was its request is not known any more
+
+cdef struct asked_t:            # what is to be judged; all of it borrowed
+    const peer_t* peer          # NULL: nobody proved anything
+    const addr_t* source
+    const addr_t* destination   # of the connection, with the workload's port
+    word_t   sni
+    word_t   method             # from here on: of a request
+    word_t   host
+    word_t   path               # in its one form (path.pxd)
+    const h1_head_t* head
+    const char* text            # what the head's offsets count from
+    uint8_t  how                # ASK_*
+
+cdef struct verdict_t:
+    uint64_t audited            # bit s: the AUDIT policy of slot s matched
+    uint8_t  is_denied
+    uint8_t  slot               # of the policy that decided, or SLOT_NONE
+    uint8_t  has_dry_denied     # a dry-run policy would have denied what is allowed
+    uint8_t  dry_slot           # that policy's
 
 cdef enum:
     TEMPLATE_SEGMENT = 1        # {*}: one segment that is not empty
@@ -223,7 +247,7 @@ cdef inline bint policy_matches(
             continue
         if policy_any_group(p, rule.from_first, rule.from_count, asked, is_allow) and (
                 policy_any_group(p, rule.to_first, rule.to_count, asked, is_allow)) and (
-                policy_group_holds(p, &rule.when_, asked, is_allow)):
+                policy_group_holds(p, &rule.conditions, asked, is_allow)):
             return True
     return False
 

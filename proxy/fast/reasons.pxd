@@ -147,7 +147,7 @@ cdef enum:                  # service_address_t.handling: what is done with a co
     HANDLING_OPAQUE = 2     # not even looked at
     HANDLING_COUNT = 3
 
-# ---- authorization policies: the words of proxy/policy/table.py, in the same order ----------------
+# ---- authorization policies: the words of proxy/policy/table.py, in the same order --------------
 
 cdef enum:                  # policy_t.action
     ACTION_DENY = 0
@@ -194,6 +194,6 @@ cdef enum:
     VERDICT_COUNT = 4
 
 cdef enum:                  # policy_t.slot; Python gives out those from SLOT_COUNT on
-    SLOT_NONE = 0                   # no policy of its own: no ALLOW policy matched, or there is none
+    SLOT_NONE = 0                   # no policy: no ALLOW policy matched, or there is none
     SLOT_OTHER = 1                  # too many to be counted apart
     SLOT_COUNT = 2

@@ -15,14 +15,15 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
     LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POLICY_SLOTS, POOL_BUCKETS,
-    PORT_WORDS, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, POLICY_SLOTS, POOL_BUCKETS, PORT_WORDS,
+    SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
     REASON_COUNT, SPEAKER_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
+from proxy.fast.rules cimport policies_t, probe_t
 
 cdef enum:
     DOWNSTREAM = 0              # index of a side, and of the flow that starts there
@@ -378,100 +379,6 @@ cdef struct peer_t:             # who the other side of a mesh TLS connection pr
     uint16_t namespace_bytes    # 0 when it has not
     uint16_t account_at
     uint16_t account_bytes
-
-cdef struct value_t:            # what a field is compared with
-    uint32_t at                 # in policies_t.text: the word, or 16 bytes of an address
-    uint32_t bytes              # of the word; bits of the address; or the port
-    uint8_t  form               # FORM_*
-
-cdef struct match_t:            # a field and its values, one of which must fit (or none: is_not)
-    uint32_t value_first
-    uint32_t value_count
-    uint32_t name_at            # FIELD_HEADER: its name, lower case, in policies_t.text
-    uint32_t name_bytes
-    uint8_t  field              # FIELD_*
-    uint8_t  is_not
-
-cdef struct group_t:            # matches that must all hold
-    uint32_t first
-    uint32_t count
-
-cdef struct rule_t:             # one of `from`, one of `to` (no groups: anybody, anything), all of `when`
-    uint32_t from_first         # in policies_t.groups
-    uint32_t from_count
-    uint32_t to_first
-    uint32_t to_count
-    group_t  when_
-    uint8_t  needs_request      # some field is one that connections do not have
-
-cdef struct policy_t:
-    uint32_t rule_first
-    uint32_t rule_count
-    uint8_t  action             # ACTION_*
-    uint8_t  is_dry_run
-    uint8_t  slot               # where it is counted, SLOT_* or Python's number
-
-cdef struct policies_t:         # all that apply to this pod: flat arrays, own
-    policy_t* policies
-    rule_t*  rules
-    group_t* groups
-    match_t* matches
-    value_t* values
-    char*    text
-    uint32_t policy_count
-    uint8_t  has_paths          # some field is a path: it must mean one thing
-
-cdef struct word_t:             # bytes of somebody else
-    const char* at
-    uint32_t bytes
-
-cdef enum:                      # asked_t.how
-    ASK_REQUEST = 0
-    ASK_CONNECTION = 1
-    ASK_TUNNEL = 2              # what was its request is not known any more
-
-cdef struct asked_t:            # what is to be judged; all of it borrowed
-    const peer_t* peer          # NULL: nobody proved anything
-    const addr_t* source
-    const addr_t* destination   # of the connection, with the workload's port
-    word_t   sni
-    word_t   method             # from here on: of a request
-    word_t   host
-    word_t   path               # in its one form (path.pxd)
-    const h1_head_t* head
-    const char* text            # what the head's offsets count from
-    uint8_t  how                # ASK_*
-
-cdef struct verdict_t:
-    uint64_t audited            # bit s: the AUDIT policy of slot s matched
-    uint8_t  is_denied
-    uint8_t  slot               # of the policy that decided, or SLOT_NONE
-    uint8_t  has_dry_denied     # a dry-run policy would have denied what is allowed
-    uint8_t  dry_slot           # that policy's
-
-cdef struct probe_t:            # a probe of our own pod that the kubelet makes
-    uint32_t path_bytes
-    uint16_t port
-    char     path[LOG_TARGET_BYTES_MAX]
-
-cdef struct denial_t:           # what a policy had to say, as Python gets to see it
-    uint64_t connection_id
-    uint64_t untold             # denials that came too fast to be told before this one
-    addr_t   downstream
-    addr_t   destination
-    uint16_t peer_bytes         # lengths of what was kept; longer words are cut
-    uint16_t method_bytes
-    uint16_t host_bytes
-    uint16_t target_bytes
-    uint8_t  worker
-    uint8_t  direction
-    uint8_t  unit               # UNIT_*
-    uint8_t  verdict            # VERDICT_*
-    uint8_t  slot
-    char     peer[LOG_PEER_BYTES_MAX]
-    char     method[LOG_METHOD_BYTES_MAX]
-    char     host[LOG_HOST_BYTES_MAX]
-    char     target[LOG_TARGET_BYTES_MAX]
 
 cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
     uint64_t version

@@ -18,7 +18,7 @@ from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback
 from proxy.fast.atomics cimport (
     load_acquire, load_pointer, load_relaxed, store_relaxed, store_release,
 )
-from proxy.fast.authz cimport authz_judge_again
+from proxy.fast.authz cimport authz_judge_again, denial_t
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
@@ -45,8 +45,8 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING,
-    PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
+    DIRECTION_INBOUND, DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK,
+    PHASE_CONNECTING, PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
     REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
@@ -58,7 +58,7 @@ from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_RECORDS,
     COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY,
     TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TOKEN_UP,
-    UPSTREAM, command_t, conn_t, denial_t, dump_t, exchange_t, listener_t, pool_t, record_t,
+    UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t, pool_t, record_t,
     request_log_t, request_record_t, side_t, slab_head_t, snapshot_t, sni_t, timer_node_t, up_t,
     worker_t,
 )
