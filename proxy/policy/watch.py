@@ -90,8 +90,8 @@ class PolicyWatch:
             self.faults = wrong.faults
             self.loads["bad"] += 1
             for fault in wrong.faults[:_LOGGED_MAX]:
-                self._log.error("manifests_fault", **fault._asdict())
-            self._log.error(
+                self._log.warning("manifests_fault", **fault._asdict())
+            self._log.warning(
                 "manifests_refused",
                 faults=len(wrong.faults),
                 hint="what was read before stays in force; see `remora ctl policy`",

@@ -15,10 +15,32 @@ from tests.fuzz.mutate import MUTATORS, Dice
 PATHS: Final = [
     *(b"/", b"//", b"/.", b"/..", b"/a/../b", b"/a/./b/", b"/a/b/..", b"/../../a", b"/a//../b"),
     *(b"/%61%2D%7e", b"/%2e%2E/x", b"/a%2fb", b"/a%5cb", b"/a\\b", b"/%00", b"/%", b"/%4", b"/%zz"),
-    *(b"/..;/a", b"/.;x/a", b"/...;/a", b"/a;x=1/../b", b"/%252e%252e/", b"/a%20b%c3%a9", b"/...", b"a"),
+    *(
+        b"/..;/a",
+        b"/.;x/a",
+        b"/...;/a",
+        b"/a;x=1/../b",
+        b"/%252e%252e/",
+        b"/a%20b%c3%a9",
+        b"/...",
+        b"a",
+    ),
     b"/one/two/three/../../four//five/%2e/six/..",
 ]
-PARTS: Final = [b"/", b"//", b".", b"..", b"%2e", b"%2F", b"%5C", b"%41", b"%c3", b";", b"a", b"%25"]
+PARTS: Final = [
+    b"/",
+    b"//",
+    b".",
+    b"..",
+    b"%2e",
+    b"%2F",
+    b"%5C",
+    b"%41",
+    b"%c3",
+    b";",
+    b"a",
+    b"%25",
+]
 # A dot segment, an empty segment that is not the last one, a backslash, an escape in small letters or
 # of what needs none.
 LEFT_OVER: Final = re.compile(

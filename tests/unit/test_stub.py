@@ -140,7 +140,9 @@ def test_the_names_of_the_phases_are_those_of_the_enum_in_its_order() -> None:
     assert list(_fastpath.PHASES) == enum("PHASE")
 
 
-@pytest.mark.parametrize("name", ["DIRECTIONS", "PROTOCOLS", "SPEAKERS", "PHASES", "HANDLINGS", "VERDICTS", "UNITS"])
+@pytest.mark.parametrize(
+    "name", ["DIRECTIONS", "PROTOCOLS", "SPEAKERS", "PHASES", "HANDLINGS", "VERDICTS", "UNITS"]
+)
 def test_the_stub_lists_the_names_that_there_are(name: str) -> None:
     """It shows them in a comment, which is what a reader sees first."""
     text = (ROOT / "proxy" / "_fastpath.pyi").read_text()

@@ -45,10 +45,7 @@ class Judge:
         rows = table(read_ones)
         self._names = [row.name.partition("/")[2] for row in rows]
         self._judge = probe.Judge(
-            [
-                (FIRST_SLOT + i, row.action, row.is_dry_run, row.rules)
-                for i, row in enumerate(rows)
-            ]
+            [(FIRST_SLOT + i, row.action, row.is_dry_run, row.rules) for i, row in enumerate(rows)]
         )
 
     def __call__(self, asked: Asked) -> Verdict:
