@@ -77,7 +77,7 @@ SLOTS = POLICY_SLOTS
 ABI = "debug" if FP_IS_DEBUG else "release"
 
 if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
-             VERDICTS, UNITS))] != [
+               VERDICTS, UNITS))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
         FLAG_COUNT, HANDLING_COUNT, VERDICT_COUNT, UNIT_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")

@@ -374,7 +374,7 @@ cdef struct service_address_t:  # an address that the configuration knows
 cdef struct peer_t:             # who the other side of a mesh TLS connection proved to be
     char*    id                 # SPIFFE ID; id_bytes of it, never looked for a NUL
     uint16_t id_bytes
-    uint16_t trust_domain_bytes # from byte PEER_DOMAIN_AT on
+    uint16_t trust_domain_bytes     # from byte PEER_DOMAIN_AT on
     uint16_t namespace_at       # the Kubernetes names, where the path has Istio's form:
     uint16_t namespace_bytes    # 0 when it has not
     uint16_t account_at

@@ -1,6 +1,6 @@
 """Paths on damaged input: one form, the same as the plain Python of the control side, and stable.
 
-A form is checked by what it may be as well: nothing is left in it that two servers read differently.
+A form is checked by itself as well: nothing is left in it that two servers read differently.
 """
 
 import random
@@ -41,8 +41,8 @@ PARTS: Final = [
     b"a",
     b"%25",
 ]
-# A dot segment, an empty segment that is not the last one, a backslash, an escape in small letters or
-# of what needs none.
+# A dot segment, an empty segment that is not the last one, a backslash, an escape in small letters
+# or of what needs none.
 LEFT_OVER: Final = re.compile(
     rb"/\.\.?(?:/|;|$)|//|\\|%(?![0-9A-F]{2})|%(?:2F|5C|00|2D|2E|5F|7E|3[0-9]|[46][1-9A-F]|[57][0-9A])"
 )

@@ -11,7 +11,7 @@ from tests.support.sockets import address_of, written
 from tests.support.waiting import eventually
 
 Object = dict[str, Any]
-EVERYTHING: Final = {"rules": [{}]}
+EVERYTHING: Final[Object] = {"rules": [{}]}
 
 
 def policy(name: str, spec: Object, *, is_dry_run: bool = False) -> Object:
@@ -56,9 +56,9 @@ class Manifests:
         """Start a proxy whose explicit listener is judged like inbound traffic."""
         upstream = rig.listen()
         listen = f"127.0.0.1:0={written(address_of(upstream))}"
-        where = ("--manifests", str(self.directory))
-        if not {"--pod", "--namespace"} & set(flags):
-            where = (*where, "--namespace", "shop")
+        where = ["--manifests", str(self.directory)]
+        if "--pod" not in flags:
+            where += ["--namespace", "shop"]
         proxy = rig.start("--no-interception", "--listen-inbound", listen, *where, *flags)
         return Route(rig, proxy, proxy.listeners("explicit")[0], upstream)
 

@@ -1,7 +1,6 @@
 """Authorization policies on the wire: what is denied never reaches the application."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ STAYS = refusal(403, b"denied", closes=False)
 
 
 @pytest.fixture
-def manifests(tmp_path: Path) -> Iterator[Manifests]:
+def manifests(tmp_path: Path) -> Manifests:
     return Manifests(tmp_path)
 
 
@@ -358,14 +357,15 @@ def test_a_tunnel_is_closed_when_no_request_could_have_opened_it(
 # ---- faults -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "kind: AuthorizationPolicy\napiVersion: security.istio.io/v1\n"
-        "metadata: {name: x, namespace: shop}\nspec: {targetRefs: [{kind: Service}]}\n",
-    ],
-)
+UNSUPPORTED = """
+kind: AuthorizationPolicy
+apiVersion: security.istio.io/v1
+metadata: {name: x, namespace: shop}
+spec: {targetRefs: [{kind: Service}]}
+"""
+
+
+@pytest.mark.parametrize("text", ["{", UNSUPPORTED], ids=["no YAML", "unsupported"])
 def test_a_bad_change_keeps_what_was_and_says_why(
     rig: Rig, manifests: Manifests, text: str
 ) -> None:

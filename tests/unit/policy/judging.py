@@ -27,7 +27,9 @@ def policy(name: str, spec: Spec, *, is_dry_run: bool = False, namespace: str = 
 
 
 def value_of(thing: Any) -> Value:  # noqa: ANN401 - JSON
-    return Value(yaml.compose(json.dumps(thing), Loader=yaml.CSafeLoader), "file.json")
+    node = yaml.compose(json.dumps(thing), Loader=yaml.CSafeLoader)
+    assert node
+    return Value(node, "file.json")
 
 
 def read(spec: Spec) -> AuthorizationPolicy:
