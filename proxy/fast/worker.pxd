@@ -46,8 +46,9 @@ from proxy.fast.platform cimport (
 from proxy.fast.pool cimport pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
     DIRECTION_INBOUND, DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK,
-    PHASE_CONNECTING, PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
-    REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
+    PHASE_CONNECTING, PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET,
+    REASON_HALF_OPEN_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR,
+    REASON_STOPPED,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
 from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
