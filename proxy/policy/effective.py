@@ -17,7 +17,8 @@ DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
 DEFAULT_ROOT_NAMESPACE: Final = "istio-system"
 PERMISSIVE: Final = "permissive"
 DISABLE: Final = "disable"
-_PROBE_BYTES_MAX: Final = 512  # fast/types.pxd: probe_t
+_PROBE_BYTES_MAX: Final = 512  # fast/rules.pxd: probe_t
+_PROBES_MAX: Final = 256  # fast/limits.pxd
 
 
 class Who(NamedTuple):
@@ -73,6 +74,9 @@ def effective(objects: Objects, who: Who) -> Effective:
     faults += [fault for each in ours for fault in each.faults]
     probes, probe_faults = _probes(own)
     faults += probe_faults
+    if len(probes) > _PROBES_MAX:
+        text = f"{len(probes)} probes of our own Pod; {_PROBES_MAX} are the most"
+        faults.append(Fault(f"Pod {me.namespace}/{me.pod}", 0, "", "", text))
     if faults:
         raise FaultsError(faults)
     mtls = mtls_of(objects.peer_authentications, who, me.namespace, me.labels)

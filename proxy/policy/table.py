@@ -34,6 +34,10 @@ FORMS: Final = (
     "block6",
     "port",
 )
+# fast/limits.pxd: POLICY_*_MAX.
+FIELDS_MAX: Final = 16384
+VALUES_MAX: Final = 16384
+TEXT_BYTES_MAX: Final = 1 << 20
 # Operators of a path's template: fast/policy.pxd, TEMPLATE_*.
 _SEGMENT: Final = "\x01"
 _REST: Final = "\x02"
@@ -57,6 +61,27 @@ def table(policies: Iterable[AuthorizationPolicy]) -> list[PolicyRow]:
         )
         for policy in policies
     ]
+
+
+def excess(rows: Iterable[PolicyRow]) -> str:
+    """Return what is too much of the policies of one pod for the data plane, "" if nothing is."""
+    matches = [
+        match
+        for row in rows
+        for sources, operations, when in row.rules
+        for group in (*sources, *operations, when)
+        for match in group
+    ]
+    values = [value for match in matches for value in match[3]]
+    text_bytes = sum(len(name) for _, _, name, _ in matches) + sum(len(v[1]) for v in values)
+    for what, number, most in (
+        ("fields", len(matches), FIELDS_MAX),
+        ("values", len(values), VALUES_MAX),
+        ("bytes of values", text_bytes, TEXT_BYTES_MAX),
+    ):
+        if number > most:
+            return f"{number} {what} in the policies of this pod; {most} are the most"
+    return ""
 
 
 def _group(group: Group) -> list[MatchRow]:

@@ -13,7 +13,7 @@ from proxy.logs import Log
 from proxy.policy.effective import DEFAULT_TRUST_DOMAIN, Effective, Who, effective
 from proxy.policy.options import PolicyConfig
 from proxy.policy.rows import NOTHING, Judgement
-from proxy.policy.table import table
+from proxy.policy.table import excess, table
 from proxy.sources.directory import SETTLE_S, ManifestDirectory
 from proxy.sources.objects import Objects
 from proxy.sources.strict import Fault, FaultsError
@@ -110,6 +110,8 @@ class PolicyWatch:
         """Make objects the ones that count; all or nothing."""
         found = effective(objects, self.who)
         rows = table(found.policies)
+        if too_much := excess(rows):
+            raise FaultsError([Fault(self.directory, 0, "", "", too_much)])
         generation = self.judgement.generation
         if rows != self.judgement.policies:
             generation += 1

@@ -10,6 +10,7 @@ from proxy import ctl_policy
 from proxy.config import ConfigError, read_config
 from proxy.engine import Denial
 from proxy.errors import EXIT_USAGE, StartError
+from proxy.policy import table
 from proxy.policy.denials import Denials
 from proxy.policy.describe import policy as described
 from proxy.policy.options import PodName, PolicyConfig
@@ -63,6 +64,19 @@ def test_policies_that_stay_the_same_keep_their_generation(
     (tmp_path / "all.yaml").write_text(pod("web-1"))
     watch._reload()
     assert watch.judgement.generation == 2
+
+
+def test_more_than_the_data_plane_takes_is_a_fault(
+    tmp_path: Path, readable_log: ReadableLog
+) -> None:
+    watch = watched(tmp_path, readable_log, pod("web-1"))
+    methods = ",".join(f"M{number}" for number in range(table.VALUES_MAX + 1))
+    spec = f"{{rules: [{{to: [{{operation: {{methods: [{methods}]}}}}]}}]}}"
+    (tmp_path / "all.yaml").write_text(pod("web-1") + policies("p", spec))
+    watch._reload()
+    (fault,) = watch.faults
+    assert fault.text == "16385 values in the policies of this pod; 16384 are the most"
+    assert watch.judgement.policies == []
 
 
 def test_what_cannot_be_used_at_the_start_ends_it(
