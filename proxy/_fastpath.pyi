@@ -6,6 +6,8 @@ Only `proxy.engine` may import this module: everything else speaks to the typed 
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from proxy.policy.rows import RuleRow
+
 # Names of the dimensions of the counters, in index order. One place: the enums of proxy/fast.
 DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
 PROTOCOLS: Final[tuple[str, ...]]  # "pending", "http1", "http2", "tls", "opaque", "none"
@@ -18,6 +20,9 @@ FLAGS: Final[tuple[str, ...]]  # Envoy's response flags; index 0 is "-": the ups
 HANDLINGS: Final[tuple[str, ...]]  # "detect", "relay" (labelled, never parsed), "opaque"
 TLS_FAILURES: Final[tuple[str, ...]]  # why handshakes fail; index 0 is "none"
 TLS_MODES: Final[tuple[str, ...]]  # "disable", "permissive", "strict"
+VERDICTS: Final[tuple[str, ...]]  # "allowed", "denied", "dry_run", "audited"
+UNITS: Final[tuple[str, ...]]  # "request", "connection"
+SLOTS: Final[int]  # places of counters for policies
 BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
 ABI: Final[str]  # "release" or "debug" (debug asserts, and poisons freed memory)
 
@@ -99,6 +104,23 @@ def openssl_functions() -> list[str]:
 def alpn_callback() -> int:
     """Return the address of the workers' choice of a protocol (SSL_CTX_alpn_select_cb_func)."""
 
+class Denial(NamedTuple):
+    """What a policy had to say of a request or a connection; words are cut as in `Request`."""
+
+    connection_id: int
+    worker: int
+    direction: str
+    unit: str  # in UNITS
+    verdict: str  # in VERDICTS, never "allowed"
+    slot: int  # the policy's place; 0: no ALLOW policy matched
+    peer: str  # SPIFFE ID; "": it proved nothing
+    downstream: tuple[str, int]
+    destination: tuple[str, int]
+    method: str
+    host: str
+    target: str
+    untold: int  # others that came too fast to be told since the one before
+
 class Snapshot:
     """Immutable configuration that workers read: built once, published, freed after release."""
 
@@ -116,13 +138,18 @@ class Snapshot:
         tls_mode: int = 0,
         tls_ports: dict[int, int] | None = None,
         target_modes: Iterable[int] = (),
+        policies: Iterable[tuple[int, int, bool, list[RuleRow]]] = (),
+        policy_generation: int = 0,
+        probes: Iterable[tuple[int, bytes]] = (),
     ) -> None:
         """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
 
         `services`: address, port, service's index in `Engine.services`, index in HANDLINGS.
         `mesh`: address, port (0: every one), SPIFFE ID expected there. Modes are indexes in
         TLS_MODES: of inbound traffic, of some of its ports, of who comes to explicit listener i.
-        Raises ValueError naming the offending setting, target or address.
+        `policies`: rows of `policy.table`; `policy_generation` changes whenever they, or the
+        modes, do; `probes`: ports and paths that the kubelet asks for.
+        Raises ValueError naming the offending setting, target, address or value.
         """
 
 class Engine:
@@ -140,11 +167,21 @@ class Engine:
         """Make `snapshot` current; the engine keeps it alive until every worker has left it."""
     def released_version(self) -> int:
         """Lowest snapshot version that some worker may still read."""
-    def listen(self, worker: int, fd: int, kind: int, target: int, listener: int) -> None:
+    def listen(
+        self,
+        worker: int,
+        fd: int,
+        kind: int,
+        target: int,
+        listener: int,
+        *,
+        is_judged: bool = False,
+    ) -> None:
         """Give a bound, listening, non-blocking socket to a worker, which owns and closes it.
 
         `kind` is an index into DIRECTIONS, `target` the index in Snapshot targets (-1: original
         destination), `listener` an id of the caller's, unique for the (address, kind).
+        `is_judged`: policies apply, as they always do to inbound ones.
         """
     def start(self) -> None:
         """Start one pthread a worker. The threads block every signal and never take the GIL."""
@@ -183,6 +220,8 @@ class Engine:
 
         `places`: length of the trust domain; offset and length of namespace and service account.
         """
+    def read_denials(self, limit: int) -> list[Denial]:
+        """Take up to `limit` records of what policies had to say. Call it after `read_records`."""
     def request_connections(self, limit: int) -> None:
         """Ask every worker for its live connections; the answer comes with `take_connections`."""
     def take_connections(self) -> list[Connection] | None:
@@ -199,6 +238,7 @@ class Engine:
         tls_sum_us[role] (roles: dialled, accepted); tls_bytes: received, sent;
         pool[4][direction]: connections idle, live (idle ones included), requests waiting for one,
         and how often one was used again;
+        policies[SLOTS][len(VERDICTS)][len(UNITS)];
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
         """

@@ -16,13 +16,16 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from proxy._peers cimport answer_new, certificate_to_python
-from proxy._records cimport address_to_python, dump_free, dump_new, text_to_python
-from proxy._snapshot cimport (
-    snapshot_set_settings,
-    snapshot_set_mesh, snapshot_set_modes, snapshot_set_services, snapshot_set_targets,
-    snapshot_set_tls,
+from proxy._peers cimport answer_new, openssl_take, questions_take
+from proxy._policy cimport (
+    denials_take, policies_free, snapshot_set_policies, snapshot_set_probes,
 )
+from proxy._records cimport dump_free, dump_new
+from proxy._snapshot cimport (
+    snapshot_set_mesh, snapshot_set_modes, snapshot_set_services, snapshot_set_settings,
+    snapshot_set_targets, snapshot_set_tls,
+)
+from proxy._words cimport address_to_python, text_to_python
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
 )
@@ -30,10 +33,12 @@ from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.golden cimport (
     GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
 )
-from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, SHA256_BYTES, TARGETS_MAX, WORKERS_MAX
+from proxy.fast.limits cimport (
+    COMMANDS_MAX, LISTENERS_MAX, POLICY_SLOTS, TARGETS_MAX, WORKERS_MAX,
+)
 from proxy.fast.lookup cimport lookup_mark_opaque
 from proxy.fast.openssl cimport (
-    OPENSSL_COUNT, alpn_select, openssl, openssl_names, openssl_set,
+    OPENSSL_COUNT, alpn_select, openssl_names,
 )
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
@@ -41,7 +46,7 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.snapshot cimport TLS_DISABLE, snapshot_t
@@ -49,7 +54,7 @@ from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
     COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, command_t, dump_t, ending_t,
-    golden_t, peer_question_t, record_t, request_log_t, request_record_t, ring_t, stats_t,
+    golden_t, record_t, request_log_t, request_record_t, ring_t, stats_t,
     worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
@@ -65,6 +70,7 @@ REASONS = (
     "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
     "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
     "flush_timeout", "tls_failed", "tls_timeout", "tls_broken", "plaintext_refused", "no_identity",
+    "denied",
 )
 TLS_FAILURES = (
     "none", "no_certificate", "untrusted", "expired", "not_yet_valid", "usage", "identity",
@@ -75,19 +81,22 @@ TLS_MODES = ("disable", "permissive", "strict")
 METHODS = (
     "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
 )
-FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR")
+FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAEX")
 EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
-    "splice_no_pipe", "stale", "wake_failed", "retried",
+    "splice_no_pipe", "stale", "wake_failed", "retried", "policy_closed",
 )
 HANDLINGS = ("detect", "relay", "opaque")
+VERDICTS = ("allowed", "denied", "dry_run", "audited")
+UNITS = ("request", "connection")
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
+SLOTS = POLICY_SLOTS
 ABI = "debug" if FP_IS_DEBUG else "release"
 
 if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
-               TLS_FAILURES))] != [
+               TLS_FAILURES, VERDICTS, UNITS))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT]:
+        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT, VERDICT_COUNT, UNIT_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (
@@ -105,6 +114,12 @@ Request = namedtuple("Request", (
 ))
 Request.__doc__ = "One finished request as a worker saw it: see _fastpath.pyi."
 
+Denial = namedtuple("Denial", (
+    "connection_id", "worker", "direction", "unit", "verdict", "slot", "peer", "downstream",
+    "destination", "method", "host", "target", "untold",
+))
+Denial.__doc__ = "What a policy had to say: see _fastpath.pyi."
+
 
 cdef object record_to_python(const record_t* record, list services):
     return Connection(
@@ -121,15 +136,7 @@ cdef object record_to_python(const record_t* record, list services):
 
 def load_openssl(functions):
     """Take over the addresses of OpenSSL's functions, by name; returns the names that lack."""
-    cdef int i
-    missing = []
-    for i in range(OPENSSL_COUNT):
-        name = openssl_names[i].decode("ascii")
-        if name in functions:
-            openssl_set(i, <void*><uintptr_t>functions[name])
-        else:
-            missing.append(name)
-    return missing
+    return openssl_take(functions)
 
 
 def openssl_functions():
@@ -183,7 +190,8 @@ cdef class Snapshot:
         memset(&self.c, 0, sizeof(snapshot_t))
 
     def __init__(self, version, settings, targets, services=(), opaque_ports=(), *, tls=None,
-                 mesh=(), tls_mode=TLS_DISABLE, tls_ports=None, target_modes=()):
+                 mesh=(), tls_mode=TLS_DISABLE, tls_ports=None, target_modes=(), policies=(),
+                 policy_generation=0, probes=()):
         for name in settings.keys() ^ SETTING_LIMITS.keys():
             kind = "unknown" if name in settings else "missing"
             raise ValueError(f"{kind} setting: {name}")
@@ -207,12 +215,16 @@ cdef class Snapshot:
             snapshot_set_tls(&self.c, tls.words())
         snapshot_set_mesh(&self.c, mesh)
         snapshot_set_modes(&self.c, tls_mode, tls_ports or {}, list(target_modes))
+        self.c.policy_generation = policy_generation
+        snapshot_set_policies(&self.c, list(policies))
+        snapshot_set_probes(&self.c, list(probes))
 
     @property
     def version(self):
         return self.c.version
 
     def __dealloc__(self):
+        policies_free(&self.c)
         PyMem_RawFree(self.c.targets)
         PyMem_RawFree(self.c.services)
         PyMem_RawFree(self.c.service_index)
@@ -333,7 +345,7 @@ cdef class Engine:
             lowest = min(lowest, load_acquire(&self.workers[i].snapshot_version))
         return lowest
 
-    def listen(self, worker, fd, kind, target, listener):
+    def listen(self, worker, fd, kind, target, listener, *, is_judged=False):
         if not 0 <= kind < DIRECTION_COUNT:
             raise ValueError(f"no direction {kind}")
         if not self.snapshots:
@@ -343,7 +355,7 @@ cdef class Engine:
         if 0 <= worker < self.worker_count and self.listen_counts[worker] >= LISTENERS_MAX:
             raise ValueError(f"{LISTENERS_MAX} listeners are the most for a worker")
         cdef command_t command = command_t(
-            op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=0, pointer=NULL)
+            op=COMMAND_LISTEN, a=fd, b=kind, c=target, d=listener, id=bool(is_judged), pointer=NULL)
         self._command(worker, &command)
         self.listen_counts[worker] += 1
         self.highest_target = max(self.highest_target, <int64_t>target)
@@ -424,23 +436,7 @@ cdef class Engine:
         return self._take(True, limit)
 
     def read_questions(self, limit):
-        cdef const peer_question_t* question
-        cdef int i
-        cdef list result = []
-        for i in range(self.worker_count):
-            question = <const peer_question_t*>ring_peek(&self.workers[i].questions)
-            while question != NULL and len(result) < limit:
-                try:
-                    result.append((i, question.bundle_generation,
-                                   (<const char*>question.digest)[:SHA256_BYTES],
-                                   certificate_to_python(question.certificate)))
-                finally:
-                    openssl.X509_free(question.certificate)
-                    ring_take(&self.workers[i].questions)
-                question = <const peer_question_t*>ring_peek(&self.workers[i].questions)
-            if question != NULL:
-                worker_wake(self.workers[i], self.record_fd)    # there is more: come again
-        return result
+        return questions_take(self.workers, self.worker_count, limit, self.record_fd)
 
     def answer(self, worker, generation, digest, spiffe_id, places, failure):
         cdef command_t command = command_t(op=COMMAND_PEER, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
@@ -450,6 +446,9 @@ cdef class Engine:
         except Exception:
             free(command.pointer)   # the worker never heard of it
             raise
+    def read_denials(self, limit):
+        return [Denial(*row) for row in denials_take(
+            self.workers, self.worker_count, limit, (DIRECTIONS, UNITS, VERDICTS))]
 
     def request_connections(self, limit):
         cdef command_t command = command_t(op=COMMAND_DUMP, a=0, b=0, c=0, d=0, id=0, pointer=NULL)
@@ -531,6 +530,7 @@ cdef class Engine:
             "tls_bucket": self._sum(s.tls_bucket, sizeof(s.tls_bucket)),
             "tls_sum_us": self._sum(s.tls_sum_us, sizeof(s.tls_sum_us)),
             "events": self._sum(s.events, sizeof(s.events)),
+            "policies": self._sum(w.policy_counts, sizeof(w.policy_counts)),
             "pool": self._sum(s.pool_idle, sizeof(s.pool_idle) * 4),
             "live": self._sum(&w.live_connections, sizeof(uint64_t) * 6),
             "tick": [self._sum(&s.ticks, sizeof(s.ticks))[0], longest_us],

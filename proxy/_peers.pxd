@@ -1,13 +1,28 @@
 # cython: language_level=3, cdivision=True
 #
 # Certificates on their way to Python, and its answers on their way back: for _fastpath.pyx only.
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcpy
 
 from proxy.fast.limits cimport SHA256_BYTES, SPIFFE_ID_BYTES_MAX
-from proxy.fast.openssl cimport openssl
-from proxy.fast.types cimport peer_answer_t
+from proxy.fast.openssl cimport OPENSSL_COUNT, openssl, openssl_names, openssl_set
+from proxy.fast.ring cimport ring_peek, ring_take
+from proxy.fast.types cimport peer_answer_t, peer_question_t, worker_t
+from proxy.fast.worker cimport worker_wake
+
+
+# Take over the addresses of OpenSSL's functions, by name; returns the names that lack.
+cdef inline list openssl_take(functions):
+    cdef int i
+    cdef list missing = []
+    for i in range(OPENSSL_COUNT):
+        name = openssl_names[i].decode("ascii")
+        if name in functions:
+            openssl_set(i, <void*><uintptr_t>functions[name])
+        else:
+            missing.append(name)
+    return missing
 
 
 # The DER of an X509.
@@ -23,6 +38,27 @@ cdef inline bytes certificate_to_python(void* certificate):
         return data[:length]
     finally:
         openssl.BIO_free(memory)
+
+
+# Take up to `limit` certificates that workers ask about: see _fastpath.pyi, Engine.read_questions.
+cdef inline list questions_take(worker_t** workers, int worker_count, limit, int record_fd):
+    cdef const peer_question_t* question
+    cdef int i
+    cdef list rows = []
+    for i in range(worker_count):
+        question = <const peer_question_t*>ring_peek(&workers[i].questions)
+        while question != NULL and len(rows) < limit:
+            try:
+                rows.append((i, question.bundle_generation,
+                             (<const char*>question.digest)[:SHA256_BYTES],
+                             certificate_to_python(question.certificate)))
+            finally:
+                openssl.X509_free(question.certificate)
+                ring_take(&workers[i].questions)
+            question = <const peer_question_t*>ring_peek(&workers[i].questions)
+        if question != NULL:
+            worker_wake(workers[i], record_fd)      # there is more: come again
+    return rows
 
 
 # An answer for the worker, which frees it. `places`: see _fastpath.pyi, Engine.answer.

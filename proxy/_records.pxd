@@ -4,18 +4,7 @@
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
-from proxy.fast.addr cimport ADDR_TEXT_BYTES, addr_to_text
-from proxy.fast.address cimport addr_t
 from proxy.fast.types cimport dump_t, record_t
-
-
-cdef inline tuple address_to_python(const addr_t* address):
-    cdef char text[ADDR_TEXT_BYTES]
-    return (addr_to_text(address, text).decode("ascii"), address.port)
-
-
-cdef inline str text_to_python(const char* text, uint32_t length):
-    return text[:length].decode("latin-1")
 
 
 # Room for the live connections of a worker.

@@ -88,6 +88,11 @@ FLAGS: Final = {
         " own end; see the connection's reason",
         is_failure=True,
     ),
+    "UAEX": Flag(
+        "unauthorized",
+        "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
+        " line `denied` who it was",
+    ),
 }
 _UNKNOWN: Final = Flag("unknown", "this flag has no description: report it as a bug", True)  # noqa: FBT003 - a record
 
@@ -98,6 +103,21 @@ ANSWERS: Final = {
         "DPE",
         "two parsers could read this request differently: a bare LF, a space before a colon,"
         " Content-Length with Transfer-Encoding, two Hosts, a broken chunk",
+    ),
+    "path_ambiguous": Answer(
+        400,
+        "DPE",
+        "policies look at paths, and servers read this one in several ways: an encoded slash or"
+        " backslash, a broken escape",
+    ),
+    "denied": Answer(
+        403, "UAEX", "an authorization policy does not let it in: see `remora ctl policy`"
+    ),
+    "plaintext_refused": Answer(
+        403,
+        "UAEX",
+        "only mesh TLS may come in here (strict), and in plaintext only the probes that our own Pod"
+        " names",
     ),
     "request_timeout": Answer(
         408,

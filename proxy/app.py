@@ -31,12 +31,13 @@ from proxy.process import (
     ms_since_exec,
     raise_fd_limit,
 )
+from proxy.publisher import Publisher
 from proxy.readiness import Readiness
-from proxy.snapshot import draft, trust_of
 from proxy.state import Places, Running
 
 if TYPE_CHECKING:
     from proxy.identity.keeper import Keeper
+    from proxy.policy.watch import PolicyWatch
 
 # Workers take their first snapshot and their listeners within a tick of starting.
 _WORKERS_S_MAX: Final = 10.0
@@ -99,6 +100,9 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
     connections_max = settings.connections_max or connections_for(fds)
     _warn_of_limit(settings, fds, log)
 
+    keeper = _keeper(settings, log)
+    policy = _policy(settings, log, keeper)
+
     # Every port before anything else: a conflict must leave no trace.
     places, doors = Places(), Doors(settings)
     listeners = open_listeners(settings, log)
@@ -108,12 +112,17 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
 
     events = Events(settings.access_log, settings.recent)
     stack.callback(events.close)
-    keeper = _keeper(settings, log)
-    engine = _engine(settings, listeners, connections_max, events, keeper)
+    engine = _engine(settings, connections_max, events)
     stack.callback(engine.stop)
+    Publisher(settings, listeners, engine, keeper, policy).follow(log)
+    engine.listen(listeners)
+    engine.start()
     if keeper is not None:
         stack.callback(keeper.stop)
         keeper.start()
+    if policy is not None:
+        stack.callback(policy.close)
+        policy.watch()
     readiness = Readiness(log, (_WORKERS, _SERVERS))
     drain = Drain(settings, engine, readiness, log)
     stack.callback(drain.cancel)
@@ -121,6 +130,7 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
         *(settings, log, listeners, engine, events, readiness, drain, connections_max, started),
         places,
         keeper,
+        policy,
     )
 
     # The kubelet may ask at once, and hears what is not done yet.
@@ -175,32 +185,28 @@ def _keeper(settings: Config, log: Log) -> "Keeper | None":
     return keeper
 
 
-def _engine(
-    settings: Config,
-    listeners: list[Listener],
-    connections_max: int,
-    events: Events,
-    keeper: "Keeper | None",
-) -> Engine:
+def _policy(settings: Config, log: Log, keeper: "Keeper | None") -> "PolicyWatch | None":
+    """Read the manifests before anything opens: without a good state there is none to keep."""
+    if settings.policy.manifests is None:
+        return None
+    from proxy.policy.effective import DEFAULT_TRUST_DOMAIN  # noqa: PLC0415
+    from proxy.policy.watch import PolicyWatch  # noqa: PLC0415 - PyYAML: only who has manifests
+
+    domain = keeper.material.identity.trust_domain if keeper else DEFAULT_TRUST_DOMAIN
+    watch = PolicyWatch(settings.policy, log, domain, settings.mesh)
+    watch.start()
+    return watch
+
+
+def _engine(settings: Config, connections_max: int, events: Events) -> Engine:
     try:
         engine = Engine(settings.workers, connections_max)
     except (OSError, MemoryError) as fault:
         raise StartError(f"cannot set up the workers: {fault}") from fault
     engine.on_records = events.on_connections
     engine.on_requests = events.on_requests
-
-    def publish() -> None:
-        contexts = keeper.contexts if keeper is not None else None
-        engine.publish(draft(settings, listeners, trust_of(settings, contexts)))
-
-    if keeper is not None:
-        engine.on_question = keeper.answer
-        keeper.on_change = publish
-    publish()
-    engine.listen(listeners)
     if events.is_wanted:
         engine.record_connections(enabled=True)
-    engine.start()
     return engine
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy import http_options, mesh_options, services, values
 from proxy.options import Effective, Group, Option, Reader, help_text
+from proxy.policy import options as policy_options
 from proxy.services import Service
 from proxy.values import Address, Forward, Keepalive
 
@@ -42,6 +43,14 @@ LISTEN: Final = Option(
     repeatable=True,
     help="explicit listener, no interception needed;\n"
     "TARGET is an address, or a name resolved once at start",
+)
+LISTEN_INBOUND: Final = Option(
+    flag="--listen-inbound",
+    parse=values.forward,
+    default="",
+    metavar="ADDR:PORT=TARGET:PORT",
+    repeatable=True,
+    help="likewise, in front of our own application: policies\napply to what comes in here",
 )
 ADMIN: Final = Option(
     flag="--admin",
@@ -206,7 +215,17 @@ LISTENERS_MAX: Final = 64  # of a worker: fast/limits.pxd
 
 GROUPS: Final = (
     Group(
-        "Listeners", (OUTBOUND, INBOUND, NO_INTERCEPTION, LISTEN, ADMIN, CONTROL, CONTROL_LISTEN)
+        "Listeners",
+        (
+            OUTBOUND,
+            INBOUND,
+            NO_INTERCEPTION,
+            LISTEN,
+            LISTEN_INBOUND,
+            ADMIN,
+            CONTROL,
+            CONTROL_LISTEN,
+        ),
     ),
     Group("Capacity", (WORKERS, CONNECTIONS_MAX)),
     Group(
@@ -225,6 +244,7 @@ GROUPS: Final = (
     http_options.GROUP,
     services.GROUP,
     mesh_options.GROUP,
+    policy_options.GROUP,
     Group("Metrics", (METRICS_SERIES_MAX, METRICS_IDLE)),
     Group("Drain", (DRAIN_DELAY, DRAIN_DEADLINE)),
     Group("Logs", (LOG_LEVEL, LOG_FORMAT, ACCESS_LOG, RECENT)),
@@ -259,6 +279,7 @@ class Config:
     inbound: tuple[Address, ...]
     inbound_is_default: bool
     forwards: tuple[Forward, ...]
+    inbound_forwards: tuple[Forward, ...]  # policies apply
     admin: Address | None
     control: str | None  # AUTO, or a path
     control_listen: Address | None
@@ -276,6 +297,7 @@ class Config:
     mesh: mesh_options.MeshConfig
     services: tuple[Service, ...]
     opaque_ports: tuple[int, ...]
+    policy: policy_options.PolicyConfig
     metrics_series_max: int
     metrics_idle_ms: int
     drain_delay_ms: int
@@ -329,6 +351,7 @@ def _read(reader: Reader) -> Config:
         inbound=() if off else inbound,
         inbound_is_default=reader.is_default(INBOUND),
         forwards=reader.many(LISTEN),
+        inbound_forwards=reader.many(LISTEN_INBOUND),
         admin=reader.one(ADMIN),
         control=None if control == "off" else control,
         control_listen=reader.one(CONTROL_LISTEN),
@@ -346,6 +369,7 @@ def _read(reader: Reader) -> Config:
         mesh=mesh_options.read_mesh(reader),
         services=reader.many(services.SERVICE),
         opaque_ports=reader.one(services.OPAQUE_PORTS),
+        policy=policy_options.read_policy(reader),
         metrics_series_max=reader.one(METRICS_SERIES_MAX),
         metrics_idle_ms=reader.one(METRICS_IDLE),
         drain_delay_ms=reader.one(DRAIN_DELAY),
@@ -368,6 +392,7 @@ def _contradictions(config: Config, reader: Reader) -> list[str]:
         *_log_faults(config, reader),
         *_service_faults(config, reader),
         *mesh_options.mesh_faults(config.mesh, reader),
+        *policy_options.policy_faults(config.policy, reader),
     ]
 
 
@@ -380,7 +405,7 @@ def _interception_faults(config: Config, reader: Reader) -> list[str]:
         for option in (OUTBOUND, INBOUND)
         if not reader.is_default(option)
     ]
-    if not config.forwards and not config.mesh.forwards:
+    if not (config.forwards or config.mesh.forwards or config.inbound_forwards):
         faults.append(f"{blame}: leaves nothing to listen on (add --listen)")
     return faults
 
@@ -394,12 +419,13 @@ def _address_faults(config: Config, reader: Reader) -> list[str]:
             (reader.blame(mesh_options.LISTEN_MTLS), forward.listen)
             for forward in config.mesh.forwards
         ),
+        *((reader.blame(LISTEN_INBOUND), each.listen) for each in config.inbound_forwards),
     ]
     for option, address in ((ADMIN, config.admin), (CONTROL_LISTEN, config.control_listen)):
         if address is not None:
             claims.append((reader.blame(option), address))
     faults, owners = [], dict[Address, str]()
-    forwards = (*config.forwards, *config.mesh.forwards)
+    forwards = (*config.forwards, *config.mesh.forwards, *config.inbound_forwards)
     listener_count = len(config.outbound) + len(config.inbound) + len(forwards)
     if listener_count > LISTENERS_MAX:
         faults.append(

@@ -43,6 +43,7 @@ class Control:
                 ("GET", "/requests"): self._requests,
                 ("GET", "/identity"): self._identity,
                 ("GET", "/config"): self._config,
+                ("GET", "/policy"): self._policy,
                 ("POST", "/drain"): self._drain,
                 ("POST", "/log-level"): self._log_level,
                 ("POST", "/close"): self._close,
@@ -75,7 +76,7 @@ class Control:
                 "listeners": [listener.describe() for listener in running.listeners],
                 **running.places.describe(),
                 "connections_max": running.connections_max,
-                "identity": identity_in_short(running.keeper, running.config.mesh, stats),
+                "identity": identity_in_short(running.keeper, running.trust, stats),
                 "connections": _totals(stats),
                 "closed": _reasons(stats),
                 "requests": request_totals(goldens),
@@ -114,7 +115,7 @@ class Control:
 
     async def _identity(self, _request: Request) -> Response:
         running = self._running
-        facts = identity_facts(running.keeper, running.config.mesh, running.engine.stats())
+        facts = identity_facts(running.keeper, running.trust, running.engine.stats())
         return json_response(HTTPStatus.OK, facts)
 
     async def _config(self, _request: Request) -> Response:
@@ -123,6 +124,18 @@ class Control:
             HTTPStatus.OK,
             {key: {"value": each.text, "source": each.source} for key, each in settings.items()},
         )
+
+    async def _policy(self, _request: Request) -> Response:
+        watch = self._running.policy
+        if watch is None:
+            raise RequestError(HTTPStatus.CONFLICT, "the proxy was started without --manifests")
+        from proxy.policy.describe import policy  # noqa: PLC0415 - has PyYAML in tow
+
+        counts: dict[str, dict[str, int]] = {}
+        for name, verdict, _, count in self._running.engine.stats().policies():
+            by_verdict = counts.setdefault(name, {})
+            by_verdict[verdict] = by_verdict.get(verdict, 0) + count
+        return json_response(HTTPStatus.OK, policy(watch, counts))
 
     async def _drain(self, request: Request) -> Response:
         done = self._running.drain.start("operator")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy import ctl_http, ctl_identity, ctl_text, values
+from proxy import ctl_http, ctl_identity, ctl_policy, ctl_text, values
 from proxy.ctl_call import RefusedError, UnavailableError, call
 from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
 from proxy.options import Group, Option, Reader, help_text
@@ -20,6 +20,7 @@ usage: remora ctl COMMAND [flags]
   connections        open connections; --closed: those that ended last
   requests           HTTP requests that ended last
   identity           who this pod is in the mesh, until when, and how handshakes went
+  policy             what the manifests mean for this pod, and faults
   close ID           reset one connection
   drain              take no new inbound connection, finish the others; the process stays
   log-level [LEVEL]  show or set: debug, info, warning, error"""
@@ -157,6 +158,10 @@ def _identity(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/identity")
 
 
+def _policy(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, "/policy")
+
+
 def _close(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/close", {"id": int(asked.word)})
 
@@ -178,6 +183,7 @@ _COMMANDS: Final = {
     ),
     "requests": Command(_requests, lambda _, answer: ctl_http.requests(answer)),
     "identity": Command(_identity, lambda _, answer: ctl_identity.identity(answer)),
+    "policy": Command(_policy, lambda _, answer: ctl_policy.policy(answer)),
     "close": Command(
         _close, lambda asked, _: f"connection {asked.word} is reset", "ID", is_word_needed=True
     ),

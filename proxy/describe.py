@@ -25,9 +25,9 @@ def connection(record: Connection) -> Fields:
         "speaker": record.speaker,
         "reason": record.reason,
         "flag": explain(record.reason).flag,
-        "downstream": _address(record.downstream),
-        "original_dst": _address(record.original_dst),
-        "upstream": _address(record.upstream),
+        "downstream": address_text(record.downstream),
+        "original_dst": address_text(record.original_dst),
+        "upstream": address_text(record.upstream),
         "sni": record.sni,
         "tls": record.mesh,
         "peer_identity": record.peer,
@@ -67,8 +67,8 @@ def request(record: Request) -> Fields:
         "upstream_ms": waited_us / 1000 if was_sent else None,
         "duration_ms": record.duration_us / 1000,
         "attempts": record.attempts,
-        "downstream": _address(record.downstream),
-        "upstream": _address(record.upstream),
+        "downstream": address_text(record.downstream),
+        "upstream": address_text(record.upstream),
         "tls": record.mesh,
         "peer_identity": record.peer,
         "request_id": readable(record.request_id),
@@ -91,7 +91,8 @@ def trace_id(traceparent: str) -> str:
     return match[1] if match else ""
 
 
-def _address(pair: tuple[str, int]) -> str | None:
+def address_text(pair: tuple[str, int]) -> str | None:
+    """Return an address with its port, None where there is none."""
     host, port = pair
     if not host:
         return None

@@ -6,16 +6,17 @@ for a worker: what needs an answer is a coroutine.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from proxy import _fastpath
-from proxy._fastpath import Connection, Request
+from proxy._fastpath import Connection, Denial, Request
 from proxy.listeners import Listener
 from proxy.snapshot import Draft, target_indexes
 
 __all__ = [
     "Connection",
+    "Denial",
     "Engine",
     "Golden",
     "Group",
@@ -38,7 +39,12 @@ HANDLINGS: Final = _fastpath.HANDLINGS
 TLS_MODES: Final = _fastpath.TLS_MODES
 TLS_FAILURES: Final = _fastpath.TLS_FAILURES
 TLS_ROLES: Final = ("dialled", "accepted")
+VERDICTS: Final = _fastpath.VERDICTS
+UNITS: Final = _fastpath.UNITS
+SLOTS: Final = _fastpath.SLOTS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
+# Names of the first places of counters for policies: no policy, and those that found none.
+POLICIES: Final = ("none", "other")
 # In place of a status that was one too many to be counted apart: below 500, and from there on.
 STATUS_REST: Final = 1
 STATUS_REST_ERROR: Final = 600
@@ -136,8 +142,9 @@ class TlsStats(NamedTuple):
 class Stats:
     """One reading of the counters, summed over workers. Names: `_fastpath.Engine.stats`."""
 
-    def __init__(self, raw: dict[str, list[int]]) -> None:
+    def __init__(self, raw: dict[str, list[int]], policies: Sequence[str] = POLICIES) -> None:
         self._raw = raw
+        self._policies = policies
 
     def opened(self) -> Iterator[tuple[str, int]]:
         """Yield connections accepted, by direction."""
@@ -205,6 +212,13 @@ class Stats:
         """Yield the plain counters by name."""
         return zip(EVENTS, self._raw["events"], strict=True)
 
+    def policies(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield what policies decided: name, verdict, unit, count. What never was is left out."""
+        counts = iter(self._raw["policies"])
+        names = [*self._policies, *[""] * (SLOTS - len(self._policies))]
+        rows = ((p, v, u, next(counts)) for p in names for v in VERDICTS for u in UNITS)
+        return (row for row in rows if row[3])
+
     def live(self) -> dict[str, int]:
         """Return objects in use by kind; all zero once stopped."""
         return dict(zip(LIVE_KINDS, self._raw["live"], strict=True))
@@ -232,6 +246,10 @@ class Engine:
         self.on_records: Callable[[list[Connection]], None] = lambda _: None
         self.on_requests: Callable[[list[Request]], None] = lambda _: None
         self.on_question: Callable[[bytes], Answer] | None = None
+        self.on_denials: Callable[[list[tuple[str, Denial]]], None] = lambda _: None
+        self._policies = list(POLICIES)  # by place of counters
+        self._judged_by: tuple[int, str, dict[int, str]] | None = None  # of the last snapshot
+        self._generation = 0  # how often that changed
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
         self._numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
@@ -253,6 +271,10 @@ class Engine:
             for address in service.addresses
         ]
         trust = draft.trust
+        judged_by = (draft.judgement.generation, trust.mode, dict(trust.ports))
+        if judged_by != self._judged_by:
+            self._generation += self._judged_by is not None
+            self._judged_by = judged_by
         self._fast.publish(
             _fastpath.Snapshot(
                 *(self._version, draft.settings, draft.targets, addresses, draft.opaque_ports),
@@ -261,6 +283,12 @@ class Engine:
                 tls_mode=TLS_MODES.index(trust.mode),
                 tls_ports={port: TLS_MODES.index(mode) for port, mode in trust.ports.items()},
                 target_modes=[TLS_MODES.index(mode) for mode in draft.target_modes],
+                policies=[
+                    (self._slot(row.name), row.action, row.is_dry_run, row.rules)
+                    for row in draft.judgement.policies
+                ],
+                policy_generation=self._generation,
+                probes=draft.judgement.probes,
             )
         )
         return self._version
@@ -273,6 +301,13 @@ class Engine:
             names.append(service)
         return number
 
+    def _slot(self, policy: str) -> int:
+        """Return a policy's place of counters, which stays its own."""
+        if policy not in self._policies and len(self._policies) < SLOTS:
+            self._policies.append(policy)
+        name = policy if policy in self._policies else POLICIES[1]
+        return self._policies.index(name)
+
     def listen(self, listeners: Iterable[Listener]) -> None:
         """Give every worker its sockets. The workers own them from here."""
         listeners = list(listeners)
@@ -280,7 +315,14 @@ class Engine:
         for listener in listeners:
             kind = DIRECTIONS.index(listener.direction)
             for worker, fd in enumerate(listener.give()):
-                self._fast.listen(worker, fd, kind, targets[listener.id], listener.id)
+                self._fast.listen(
+                    worker,
+                    fd,
+                    kind,
+                    targets[listener.id],
+                    listener.id,
+                    is_judged=listener.is_judged,
+                )
                 self._listener_counts[listener.direction] += 1
 
     def start(self) -> None:
@@ -329,7 +371,7 @@ class Engine:
         # The engine forgets its longest tick when asked, and several of us ask: remember it here
         # for the one who reports it.
         self._longest_tick_us = max(self._longest_tick_us, raw["tick"][1])
-        return Stats(raw)
+        return Stats(raw, self._policies)
 
     def groups(self) -> dict[Group, tuple[int, int]]:
         """Return requests begun and in flight of every group that ever had one."""
@@ -388,11 +430,14 @@ class Engine:
         # one ends after its requests.
         records = self._fast.read_records(_RECORDS_PER_TURN)
         requests = self._fast.read_requests(_RECORDS_PER_TURN)
+        denials = self._fast.read_denials(_RECORDS_PER_TURN)
+        if denials:
+            self.on_denials([(self._policies[each.slot], each) for each in denials])
         if requests:
             self.on_requests(requests)
         if records:
             self.on_records(records)
-        return bool(records or requests)
+        return bool(records or requests or denials)
 
     def _answer_questions(self) -> None:
         """Tell the workers who is behind the certificates that they met."""

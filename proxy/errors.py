@@ -125,6 +125,11 @@ REASONS: Final = {
         "mesh TLS is due and our certificate has ended, or was never there: see"
         " `remora ctl identity`",
     ),
+    "denied": Reason(
+        "UAEX",
+        "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
+        " line `denied` who it was",
+    ),
 }
 
 

@@ -46,6 +46,7 @@ class Listener:
     target: Address | None  # of an explicit listener, resolved
     target_text: str | None  # as configured
     is_mesh: bool = False  # who comes must speak mesh TLS
+    is_judged: bool = False  # policies apply to what comes in here
     sockets: list[socket.socket] = field(default_factory=list)
 
     def give(self) -> list[int]:
@@ -79,6 +80,7 @@ class _Wish:
     is_optional: bool = False
     target: Address | None = None
     is_mesh: bool = False
+    is_judged: bool = False
 
 
 def open_listeners(config: Config, log: Log) -> list[Listener]:
@@ -131,11 +133,19 @@ def _wishes(config: Config) -> Iterator[_Wish]:
     for address in config.outbound:
         yield _Wish(OUTBOUND, address, "--outbound", config.outbound_is_default)
     for address in config.inbound:
-        yield _Wish(INBOUND, address, "--inbound", config.inbound_is_default)
+        yield _Wish(INBOUND, address, "--inbound", config.inbound_is_default, is_judged=True)
     for forward in config.forwards:
         yield _Wish(EXPLICIT, forward.listen, "--listen", target=forward.target)
     for forward in config.mesh.forwards:
-        yield _Wish(EXPLICIT, forward.listen, "--listen-mtls", target=forward.target, is_mesh=True)
+        yield _Wish(
+            *(EXPLICIT, forward.listen, "--listen-mtls"),
+            target=forward.target,
+            is_mesh=True,
+            is_judged=True,
+        )
+    for forward in config.inbound_forwards:
+        flag = "--listen-inbound"
+        yield _Wish(EXPLICIT, forward.listen, flag, target=forward.target, is_judged=True)
 
 
 def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | None:
@@ -143,6 +153,7 @@ def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | N
     listener = Listener(
         *(listener_id, wish.direction, wish.address, target, str(wish.target) if target else None),
         is_mesh=wish.is_mesh,
+        is_judged=wish.is_judged,
     )
     try:
         for worker in range(workers):

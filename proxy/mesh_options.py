@@ -17,6 +17,10 @@ STRICT: Final = "strict"
 MODES: Final = (DISABLE, PERMISSIVE, STRICT)
 
 
+# In place of an identity: a port of a meshed endpoint that takes plaintext.
+PLAIN: Final = ""
+
+
 class MeshEndpoint(NamedTuple):
     """An endpoint that speaks mesh TLS, and the identity expected of it. Port 0: every port."""
 

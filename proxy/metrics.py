@@ -22,6 +22,7 @@ from proxy.exposition import Writer, content_type_for
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
+from proxy.policy_metrics import policy_families
 from proxy.state import Running
 from proxy.tls_metrics import tls_metrics
 
@@ -33,6 +34,7 @@ _DST: Final = "dst"
 # --metrics-series-max is for those with services. A test counts them.
 _OTHER_SERIES_MAX: Final = 800
 _TLS_SERIES_MAX: Final = 100  # where there is an identity
+_POLICY_SERIES: Final = 2  # requests and connections, by each policy
 _WORKER_SERIES: Final = 3
 
 
@@ -60,6 +62,8 @@ class _Collector(Collector):
         settings = running.config
         own = _OTHER_SERIES_MAX + _WORKER_SERIES * settings.workers + len(running.listeners)
         own += _TLS_SERIES_MAX if running.keeper is not None else 0
+        if settings.policy.manifests:
+            own += _POLICY_SERIES * engine.SLOTS
         series = HttpSeries(settings.metrics_series_max - own, settings.metrics_idle_ms / 1000)
         self._http = HttpMetrics(series)
 
@@ -76,6 +80,7 @@ class _Collector(Collector):
         yield from self._http.collect(stats, self._running.engine)
         yield from _detection(stats)
         yield from tls_metrics(stats, self._running.keeper)
+        yield from policy_families(stats, self._running.policy)
         yield from self._workers(stats)
         yield from self._control_side()
         yield from self._infos()

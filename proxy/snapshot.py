@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.config import Config
 from proxy.listeners import Listener
-from proxy.mesh_options import DISABLE, STRICT, MeshEndpoint
+from proxy.mesh_options import DISABLE, PLAIN, STRICT, MeshEndpoint
+from proxy.policy.rows import NOTHING, Judgement
 from proxy.services import Service
 
 if TYPE_CHECKING:  # a proxy without an identity does not load OpenSSL
     from proxy.identity.contexts import Contexts
+    from proxy.policy.effective import Effective
 
 # Every setting that a snapshot holds; the extension refuses a missing or unknown one.
 SETTINGS: Final = (
@@ -69,9 +71,15 @@ class Draft(NamedTuple):
     opaque_ports: tuple[int, ...]
     target_modes: list[str]
     trust: Trust
+    judgement: Judgement
 
 
-def draft(config: Config, listeners: Iterable[Listener], trust: Trust = NO_TRUST) -> Draft:
+def draft(
+    config: Config,
+    listeners: Iterable[Listener],
+    trust: Trust = NO_TRUST,
+    judgement: Judgement = NOTHING,
+) -> Draft:
     """Return what workers need to know of a configuration."""
     settings = {
         "connect_inbound_ms": config.connect_inbound_ms,
@@ -91,14 +99,37 @@ def draft(config: Config, listeners: Iterable[Listener], trust: Trust = NO_TRUST
     explicit = [listener for listener in listeners if listener.target]
     targets = [(*listener.target,) for listener in explicit if listener.target]
     modes = [STRICT if listener.is_mesh else DISABLE for listener in explicit]
-    return Draft(settings, targets, config.services, config.opaque_ports, modes, trust)
+    return Draft(settings, targets, config.services, config.opaque_ports, modes, trust, judgement)
 
 
-def trust_of(config: Config, contexts: "Contexts | None") -> Trust:
-    """Return what the flags say of mesh TLS."""
+def trust_of(
+    config: Config, contexts: "Contexts | None", found: "Effective | None" = None
+) -> Trust:
+    """Return what flags and manifests say of mesh TLS.
+
+    Without an identity no endpoint is meshed: nobody could prove a thing to it. Who may come in
+    stays what the manifests say, and where that is strict, nobody may.
+    """
+    mesh = config.mesh
+    mode, ports = (found.mtls_default, found.mtls_ports) if found else (mesh.mode, mesh.ports)
     if contexts is None:
-        return NO_TRUST
-    return Trust(contexts, config.mesh.endpoints, config.mesh.mode, config.mesh.ports)
+        return Trust(None, (), mode, ports) if found else NO_TRUST
+    return Trust(contexts, _endpoints(mesh.endpoints, found), mode, ports)
+
+
+def _endpoints(
+    given: tuple[MeshEndpoint, ...], found: "Effective | None"
+) -> tuple[MeshEndpoint, ...]:
+    """Return the endpoints of the flags, and of the manifests those of which no flag speaks."""
+    if found is None:
+        return given
+    all_ports = {host for host, port, _ in given if not port}
+    taken = {(host, port) for host, port, _ in given}
+    pods = [MeshEndpoint(host, 0, identity) for host, identity in found.mesh.items()]
+    pods += [MeshEndpoint(host, port, PLAIN) for host, port in sorted(found.mesh_plain)]
+    return given + tuple(
+        each for each in pods if each.host not in all_ports and each[:2] not in taken
+    )
 
 
 def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:

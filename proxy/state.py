@@ -13,10 +13,12 @@ from proxy.events import Events
 from proxy.listeners import Listener
 from proxy.logs import Log
 from proxy.readiness import Readiness
+from proxy.snapshot import Trust, trust_of
 from proxy.values import Address
 
 if TYPE_CHECKING:
     from proxy.identity.keeper import Keeper
+    from proxy.policy.watch import PolicyWatch  # has PyYAML in tow
 
 
 @dataclass(slots=True)
@@ -51,6 +53,13 @@ class Running:
     started_monotonic_s: float
     places: Places = field(default_factory=Places)
     keeper: "Keeper | None" = None  # None: there is no mesh TLS
+    policy: "PolicyWatch | None" = None  # without --manifests there is none
+
+    @property
+    def trust(self) -> Trust:
+        """Return what is said of mesh TLS now."""
+        found = self.policy.effective if self.policy else None
+        return trust_of(self.config, self.keeper.contexts if self.keeper else None, found)
 
     @property
     def phase(self) -> str:

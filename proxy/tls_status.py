@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from proxy.engine import TLS_ROLES, Stats, TlsStats
-from proxy.mesh_options import MeshConfig
+from proxy.snapshot import Trust
 
 if TYPE_CHECKING:
     from proxy.identity.keeper import Keeper
@@ -15,29 +15,29 @@ Facts = dict[str, object]
 _IN_SHORT: Final = ("identity", "not_after", "seconds_left")
 
 
-def identity_facts(keeper: "Keeper | None", config: MeshConfig, stats: Stats) -> Facts:
+def identity_facts(keeper: "Keeper | None", trust: Trust, stats: Stats) -> Facts:
     """Return all there is to know; without an identity only that there is none."""
     if keeper is None:
         return {"identity": None}
     tls = stats.tls()
     return {
         **keeper.facts(),
-        "mode": config.mode,
-        "ports": {str(port): mode for port, mode in config.ports.items()},
-        "endpoints": [str(endpoint) for endpoint in config.endpoints],
+        "mode": trust.mode,
+        "ports": {str(port): mode for port, mode in trust.ports.items()},
+        "endpoints": [str(endpoint) for endpoint in trust.endpoints if endpoint.identity],
         "handshakes": {role: _handshakes(tls, role) for role in TLS_ROLES},
         "failures": _failures(tls.failed),
         "mesh_share": mesh_share(stats),
     }
 
 
-def identity_in_short(keeper: "Keeper | None", config: MeshConfig, stats: Stats) -> Facts | None:
+def identity_in_short(keeper: "Keeper | None", trust: Trust, stats: Stats) -> Facts | None:
     """Return what a line of the status page needs; None without an identity."""
     if keeper is None:
         return None
     facts: Mapping[str, object] = keeper.facts()
     short = {name: facts[name] for name in _IN_SHORT}
-    return {**short, "mode": config.mode, "mesh_share": mesh_share(stats)}
+    return {**short, "mode": trust.mode, "mesh_share": mesh_share(stats)}
 
 
 def mesh_share(stats: Stats) -> float | None:

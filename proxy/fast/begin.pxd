@@ -3,11 +3,12 @@
 # L5. What a connection does once its downstream may speak: at accept, or after its TLS handshake.
 from libc.stdint cimport uint8_t
 
+from proxy.fast.authz cimport authz_connection
 from proxy.fast.conn cimport conn_label
 from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING, PROTOCOL_HTTP1, PROTOCOL_OPAQUE,
-    REASON_OPEN, SPEAKER_DOWNSTREAM,
+    REASON_DENIED, REASON_OPEN, SPEAKER_DOWNSTREAM,
 )
 from proxy.fast.types cimport MODE_HTTP, MODE_INTAKE, MODE_RELAY, conn_t, worker_t
 from proxy.fast.upstream cimport upstream_dial
@@ -19,13 +20,16 @@ cdef inline bint begin_may_be_http(const worker_t* w, const conn_t* c) noexcept 
 
 
 # Dial at once, unless the endpoint is known to speak HTTP: then a request may find an idle
-# connection to it, and none of its protocols speaks first. Returns REASON_OPEN or why not.
+# connection to it, and none of its protocols speaks first. Where nobody will look for requests,
+# authorization policies are asked before. Returns REASON_OPEN or why not.
 cdef inline uint8_t begin_serve(worker_t* w, conn_t* c) noexcept nogil:
     c.mode = MODE_RELAY
     if c.may_be_mesh or begin_may_be_http(w, c):
         c.mode = MODE_INTAKE
     elif c.handling == HANDLING_OPAQUE:
         conn_label(w, c, PROTOCOL_OPAQUE)
+    if c.mode == MODE_RELAY and not authz_connection(w, c):
+        return REASON_DENIED
     if c.up != NULL:
         return REASON_OPEN                  # dialled while it was not known that this is TLS
     if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:

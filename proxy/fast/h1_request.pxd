@@ -7,6 +7,9 @@
 # Rule 2: used bytes are counted where they were understood: a window is consumed by what the codec
 #         took, and the rest waits in conn.pending.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from proxy.fast.authz cimport (
+    AUTHZ_DENIED, AUTHZ_OK, AUTHZ_PLAINTEXT, authz_is_due, authz_request,
+)
 from proxy.fast.body cimport (
     BODY_BROKEN, BODY_COMPLETE, BODY_TOO_LARGE, BODY_TRAILERS, body_feed, body_ran, body_run,
     body_start,
@@ -26,7 +29,7 @@ from proxy.fast.http1 cimport (
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES, SPLICE_BYTES_MIN
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.reasons cimport (
-    BODY_NONE, FLAG_DPE, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
+    BODY_NONE, FLAG_DPE, FLAG_UAEX, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
     REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
@@ -169,6 +172,26 @@ cdef inline int64_t h1_forward_request(
     return head.head_bytes + body_bytes
 
 
+# May the request come in? Returns 0 when it may, the bytes used when it was answered and the next
+# one can follow, else -1.
+cdef inline int64_t h1_authorize(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source, bint is_new,
+) noexcept nogil:
+    cdef int status = authz_request(w, c, head, source, is_new)
+    if status == AUTHZ_OK:
+        return 0
+    if status == AUTHZ_DENIED or status == AUTHZ_PLAINTEXT:
+        if head.body == BODY_NONE and head.method != METHOD_CONNECT:
+            c.exchange.request_state = REQUEST_DONE     # nothing of it is left to be skipped
+        if status == AUTHZ_DENIED:
+            h1_reply(w, c, 403, FLAG_UAEX, b"denied")
+        else:
+            h1_reply(w, c, 403, FLAG_UAEX, b"plaintext_refused")
+        return head.head_bytes if c.exchange == NULL and head.body == BODY_NONE else -1
+    h1_reply(w, c, 400, FLAG_DPE, b"path_ambiguous")
+    return -1
+
+
 # Look at what may be a request head. Returns the bytes used: 0 when it is not whole, or when it
 # waits for an upstream; -1 when it was answered.
 cdef inline int64_t h1_on_request_head(
@@ -179,6 +202,7 @@ cdef inline int64_t h1_on_request_head(
     cdef uint32_t skipped = 0
     cdef int64_t n
     cdef int status
+    cdef bint is_new = x == NULL
     if x == NULL and c.scanned_bytes == 0:
         skipped = h1_skip_empty_lines(source, length)
         if skipped:
@@ -220,6 +244,10 @@ cdef inline int64_t h1_on_request_head(
         return -1
     if x.request_state == REQUEST_WAITS:
         return 0
+    if authz_is_due(w, c):
+        n = h1_authorize(w, c, head, source, is_new)
+        if n:
+            return n
     body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
     if x.request_body.state >= BODY_BROKEN:     # told by its length, before anybody is dialled
         h1_refuse_body(w, c)

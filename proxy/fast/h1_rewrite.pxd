@@ -5,7 +5,7 @@
 #
 # Rule 1: everything else stays byte for byte, in its order and case.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy, memmove
 from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
 from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
 from proxy.fast.limits cimport LOG_ID_BYTES_MAX, SHA256_BYTES
@@ -87,6 +87,15 @@ cdef inline uint32_t h1_emit_host(
     return emit_text(out, at, b"\r\n", 2)
 
 
+# The path in the form that was judged, in place of that in the first line of w.out[:at], which is
+# at least as long. Returns the new end.
+cdef inline uint32_t h1_put_path(worker_t* w, const h1_head_t* head, uint32_t at) noexcept nogil:
+    cdef uint32_t rest = head.path + head.path_bytes
+    memcpy(w.out + head.path, w.path, w.path_bytes)
+    memmove(w.out + head.path + w.path_bytes, w.out + rest, at - rest)
+    return at - (head.path_bytes - w.path_bytes)
+
+
 # The fields that we add to a request, behind those that it came with.
 cdef inline uint32_t h1_emit_request(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source,
@@ -97,11 +106,13 @@ cdef inline uint32_t h1_emit_request(
     cdef char* out = w.out
     cdef uint32_t at
     cdef bint is_forwarding = w.snapshot.forwarded[c.direction]
-    if c.direction == DIRECTION_INBOUND or peer != NULL:
+    if c.direction == DIRECTION_INBOUND or c.is_judged or peer != NULL:
         h1_drop_claims(head)
     if is_forwarding:
         forwarded = h1_drop_last(head, HEADER_X_FORWARDED_FOR)
     at = h1_emit_host(out, head, source, h1_has_other_host(head, source))
+    if head.has_new_path:
+        at = h1_put_path(w, head, at)
     if is_forwarding:
         if forwarded != NULL:
             at = emit_field_again(out, at, source, forwarded)

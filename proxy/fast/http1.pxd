@@ -396,6 +396,7 @@ cdef inline int h1_parse_request(
     head.line_bytes = <uint32_t>(<const char*>memchr(source, c'\n', head_bytes) - source) + 1
     head.has_close = 0
     head.has_upgrade = 0
+    head.has_new_path = 0
     head.status = 0
     if head.line_bytes > H1_LINE_BYTES_MAX:
         return H1_URI_TOO_LONG

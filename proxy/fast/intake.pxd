@@ -9,6 +9,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
+from proxy.fast.authz cimport authz_connection
 from proxy.fast.begin cimport begin_may_be_http
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, conn_label
@@ -18,7 +19,8 @@ from proxy.fast.limits cimport BUF_BYTES
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno
 from proxy.fast.reasons cimport (
     HANDLING_OPAQUE, PROTOCOL_HTTP1, PROTOCOL_OPAQUE, PROTOCOL_PENDING, PROTOCOL_TLS,
-    REASON_NO_MEMORY, REASON_OPEN, REASON_UPSTREAM_RESET, SPEAKER_DOWNSTREAM, SPEAKER_NONE,
+    REASON_NO_MEMORY, REASON_OPEN, REASON_PLAINTEXT_REFUSED, REASON_UPSTREAM_RESET,
+    SPEAKER_DOWNSTREAM, SPEAKER_NONE,
 )
 from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
 from proxy.fast.side cimport side_recv
@@ -39,6 +41,10 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
         detect_finish(&c.detect, c.sni)
         conn_label(w, c, c.detect.protocol)
     c.mode = MODE_RELAY
+    if c.is_probe_only:
+        conn_close(w, c, REASON_PLAINTEXT_REFUSED)
+    if c.close_reason != REASON_OPEN or not authz_connection(w, c):
+        return
     c.flows[DOWNSTREAM].held = c.pending
     c.pending = NULL
     if c.up == NULL and not reason:

@@ -131,3 +131,22 @@ cdef enum:
     PEER_BUCKETS = 1024
     # Certificates on their way to Python, a worker; a handshake that finds no place fails.
     QUESTIONS_MAX = 256
+    # The same in the log of denials, where it must be whole: the longest that Kubernetes' names can
+    # make has 400 bytes.
+    DENIAL_PEER_BYTES_MAX = 512
+
+    # Places of counters for authorization policies: what applies to one pod, and a bit of one word
+    # each. Policies that come later are counted together.
+    POLICY_SLOTS = 64
+    # All fields, and all values, of the policies of one snapshot. A request may look at each of
+    # them once (a condition on a header once a field), so they bound what it costs: 16,384 values
+    # take about 100 us.
+    POLICY_MATCHES_MAX = 16384
+    POLICY_VALUES_MAX = 16384
+    POLICY_TEXT_BYTES_MAX = 1048576
+    # Paths of the pod's own probes: three for each of its containers, and some to spare.
+    PROBES_MAX = 256
+    # Denials told one by one, of one worker; those above are counted, and the next one tells how
+    # many they were. A ring of four seconds, so that a busy Python loses none.
+    DENIALS_PER_S_MAX = 16
+    DENIALS_MAX = 64

@@ -31,6 +31,7 @@ from proxy.fast.shake cimport shake_is_possible
 from proxy.fast.slab cimport slab_take
 from proxy.fast.snapshot cimport TLS_DISABLE, TLS_PERMISSIVE, TLS_STRICT, service_address_t
 from proxy.fast.stats cimport count
+from proxy.fast.terminate cimport terminate_may_be_probe
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_TLS, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM, conn_t, listener_t,
@@ -126,7 +127,7 @@ cdef inline uint8_t listener_begin(worker_t* w, listener_t* l, conn_t* c) noexce
     cdef uint8_t mode = listener_tls_mode(w, l, c)
     c.handling = listener_look_up(w, c)
     if mode == TLS_STRICT:
-        if not shake_is_possible(w):
+        if not shake_is_possible(w) and not terminate_may_be_probe(w, c):
             return REASON_NO_IDENTITY
         c.mode = MODE_TLS
         c.phase = PHASE_RELAYING            # nothing is being dialled
@@ -154,6 +155,7 @@ cdef inline void listener_open(
     c.sides[DOWNSTREAM] = &c.down
     c.sides[UPSTREAM] = &w.nobody
     c.direction = l.direction
+    c.is_judged = l.is_judged
     c.timer.kind = TIMER_CONN
     c.timer.owner = c
     c.opened_us = clock_us(CLOCK_MONOTONIC)

@@ -75,7 +75,9 @@ cdef inline const mesh_t* lookup_mesh(const snapshot_t* s, const addr_t* address
         any_port = address[0]
         any_port.port = 0
         found = lookup_mesh_place(s, &any_port)[0]
-    return &s.mesh[found - 1] if found else NULL
+    if not found or s.mesh[found - 1].id_bytes == 0:        # a port that takes plaintext
+        return NULL
+    return &s.mesh[found - 1]
 
 
 # TLS_* of what comes in for a port: two bits each.

@@ -1,21 +1,26 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L5. Who is behind a certificate. OpenSSL has verified its chain; whether it names exactly one
+# L3. Who is behind a certificate. OpenSSL has verified its chain; whether it names exactly one
 # identity, and whose, Python says once for each certificate and bundle of trusted roots.
 #
 # Rule 1: a certificate is known by the SHA-256 of its DER and the generation of the bundle that
 #         verified it: with other roots it is looked at again.
 # Rule 2: bounded: what nobody uses is forgotten when the place is needed.
+# Rule 3: an identity is compared with its length, never up to a NUL (CVE-2026-47778).
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport LOG_PEER_BYTES_MAX, PEERS_MAX, PEER_BUCKETS, SHA256_BYTES
+from proxy.fast.rules cimport word_t
 from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
 from proxy.fast.types cimport (
-    DOWNSTREAM, PEER_ASKED, UPSTREAM, conn_t, peer_t, tls_t, worker_t,
+    DOWNSTREAM, PEER_ASKED, PEER_KNOWN, TLS_OPEN, UPSTREAM, conn_t, peer_t, tls_t, worker_t,
 )
+
+cdef enum:
+    PEER_DOMAIN_AT = 9          # behind "spiffe://"
 
 
 cdef inline peer_t** peer_bucket(worker_t* w, const uint8_t* digest) noexcept nogil:
@@ -99,9 +104,44 @@ cdef inline void peer_forget(tls_t* tls) noexcept nogil:
 
 # Who the downstream has proved to be; NULL: it speaks plaintext.
 cdef inline const peer_t* conn_peer(const conn_t* c) noexcept nogil:
-    if c.sides[DOWNSTREAM].tls == NULL:
+    cdef const tls_t* tls = c.sides[DOWNSTREAM].tls
+    if tls == NULL or tls.state != TLS_OPEN or tls.peer.state != PEER_KNOWN:
         return NULL
-    return c.sides[DOWNSTREAM].tls.peer
+    return tls.peer
+
+
+# Part of an identity; of nobody's it is empty.
+cdef inline word_t peer_part(const peer_t* peer, uint32_t at, uint32_t length) noexcept nogil:
+    cdef word_t part
+    part.at = NULL
+    part.bytes = 0
+    if peer != NULL:
+        part.at = peer.id + at
+        part.bytes = length
+    return part
+
+
+# Istio's name of an identity: the URI without its scheme.
+cdef inline word_t peer_principal(const peer_t* peer) noexcept nogil:
+    return peer_part(peer, PEER_DOMAIN_AT, peer.id_bytes - PEER_DOMAIN_AT if peer != NULL else 0)
+
+
+cdef inline word_t peer_trust_domain(const peer_t* peer) noexcept nogil:
+    return peer_part(peer, PEER_DOMAIN_AT, peer.trust_domain_bytes if peer != NULL else 0)
+
+
+cdef inline word_t peer_namespace(const peer_t* peer) noexcept nogil:
+    if peer == NULL or peer.namespace_bytes == 0:
+        return peer_part(NULL, 0, 0)
+    return peer_part(peer, peer.namespace_at, peer.namespace_bytes)
+
+
+# NAMESPACE/sa/ACCOUNT: the end of an identity in Istio's form.
+cdef inline word_t peer_account(const peer_t* peer) noexcept nogil:
+    if peer == NULL or peer.namespace_bytes == 0 or peer.account_bytes == 0:
+        return peer_part(NULL, 0, 0)
+    return peer_part(
+        peer, peer.namespace_at, peer.account_at + peer.account_bytes - peer.namespace_at)
 
 
 # Who is at the far end of mesh TLS: the downstream where it speaks TLS to us, else the upstream.

@@ -38,7 +38,8 @@ cdef enum:                  # conn_t.close_reason; the first writer wins
     REASON_TLS_BROKEN = 24          # a record that is none, after the handshake
     REASON_PLAINTEXT_REFUSED = 25   # STRICT
     REASON_NO_IDENTITY = 26         # TLS is due and we have no certificate that counts
-    REASON_COUNT = 27
+    REASON_DENIED = 27              # by an authorization policy
+    REASON_COUNT = 28
 
 cdef enum:                  # tls_t.failure; stats_t.tls_failed
     TLS_FAILED_NONE = 0
@@ -94,7 +95,8 @@ cdef enum:                  # stats_t.events
     EVENT_STALE = 6                 # epoll event of a connection already gone
     EVENT_WAKE_FAILED = 7           # an eventfd could not be written
     EVENT_RETRIED = 8               # sent again on a new connection: the pooled one had died
-    EVENT_COUNT = 9
+    EVENT_POLICY_CLOSED = 9         # open connections that a changed policy denied
+    EVENT_COUNT = 10
 
 cdef enum:                  # h1_field_t.id: the field names that mean something to us
     HEADER_NONE = 0
@@ -151,7 +153,8 @@ cdef enum:                  # exchange_t.flag: Envoy's letters, _fastpath.pyx FL
     FLAG_UT = 8             # it did not answer in time
     FLAG_OM = 9             # out of memory or descriptors
     FLAG_LR = 10            # we were told to stop
-    FLAG_COUNT = 11
+    FLAG_UAEX = 11          # an authorization policy denied it
+    FLAG_COUNT = 12
 
 cdef enum:                  # in place of a status, for Python: one that found no place of its own
     STATUS_REST = 1         # below 500
@@ -168,3 +171,54 @@ cdef enum:                  # service_address_t.handling: what is done with a co
     HANDLING_RELAY = 1      # looked at and labelled, never held nor parsed: declared to be TLS
     HANDLING_OPAQUE = 2     # not even looked at
     HANDLING_COUNT = 3
+
+# ---- authorization policies: the words of proxy/policy/table.py, in the same order --------------
+
+cdef enum:                  # policy_t.action
+    ACTION_DENY = 0
+    ACTION_ALLOW = 1
+    ACTION_AUDIT = 2
+    ACTION_COUNT = 3
+
+cdef enum:                  # match_t.field: what is looked at
+    FIELD_PRINCIPAL = 0             # spiffe:// is not part of it
+    FIELD_NAMESPACE = 1
+    FIELD_ACCOUNT = 2               # NAMESPACE/sa/ACCOUNT, as it stands in the SPIFFE ID
+    FIELD_TRUST_DOMAIN = 3
+    FIELD_SOURCE_IP = 4
+    FIELD_DESTINATION_IP = 5
+    FIELD_PORT = 6
+    FIELD_SNI = 7
+    FIELD_HOST = 8                  # from here on: requests have it, connections do not
+    FIELD_METHOD = 9
+    FIELD_PATH = 10
+    FIELD_HEADER = 11
+    FIELD_COUNT = 12
+
+cdef enum:                  # value_t.form
+    FORM_EXACT = 0
+    FORM_PREFIX = 1
+    FORM_SUFFIX = 2
+    FORM_PRESENT = 3                # anything but nothing
+    FORM_TEMPLATE = 4               # of a path, see policy_template()
+    FORM_BLOCK4 = 5
+    FORM_BLOCK6 = 6
+    FORM_PORT = 7
+    FORM_COUNT = 8
+
+cdef enum:                  # what was judged, and what came of it: worker_t.policy_counts
+    UNIT_REQUEST = 0
+    UNIT_CONNECTION = 1
+    UNIT_COUNT = 2
+
+cdef enum:
+    VERDICT_ALLOWED = 0
+    VERDICT_DENIED = 1
+    VERDICT_DRY_RUN = 2             # a dry-run policy would have denied it
+    VERDICT_AUDITED = 3             # an AUDIT policy matched
+    VERDICT_COUNT = 4
+
+cdef enum:                  # policy_t.slot; Python gives out those from SLOT_COUNT on
+    SLOT_NONE = 0                   # no policy: no ALLOW policy matched, or there is none
+    SLOT_OTHER = 1                  # too many to be counted apart
+    SLOT_COUNT = 2

@@ -14,6 +14,7 @@ cdef extern from *:
     static const char *remora_phrase(unsigned status) {
         switch (status) {
         case 400: return "Bad Request";
+        case 403: return "Forbidden";
         case 408: return "Request Timeout";
         case 413: return "Content Too Large";
         case 414: return "URI Too Long";

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport PORT_WORDS
 from proxy.fast.reasons cimport DIRECTION_COUNT
+from proxy.fast.rules cimport policies_t, probe_t
 
 
 cdef struct service_address_t:  # an address that the configuration knows
@@ -22,7 +23,7 @@ cdef enum:                      # who may come in; two bits a port in snapshot_t
 cdef struct mesh_t:             # an endpoint that speaks mesh TLS
     addr_t   address            # port 0: every port
     const char* id              # borrow: snapshot's Python object; the SPIFFE ID expected of it
-    uint32_t id_bytes
+    uint32_t id_bytes           # 0: it is meshed, but this port takes plaintext
 
 cdef struct snapshot_t:         # immutable once published; Python owns it (proxy/_fastpath.pyx)
     uint64_t version
@@ -64,3 +65,7 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint32_t mesh_mask          # places of the table - 1
     uint8_t* target_modes       # own: TLS_* of the downstream of explicit listener i
     uint64_t tls_modes[PORT_WORDS * 2]      # TLS_* of what comes in for a port
+    policies_t* policies        # own; NULL: everybody may do everything
+    uint64_t policy_generation  # changes whenever they do, or the modes above
+    probe_t* probes             # own
+    uint32_t probe_count

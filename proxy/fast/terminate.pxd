@@ -10,7 +10,8 @@ from proxy.fast.begin cimport begin_http, begin_may_be_http, begin_serve
 from proxy.fast.buf cimport buf_at, buf_give, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_queue_ready
 from proxy.fast.limits cimport BUF_BYTES
-from proxy.fast.platform cimport EAGAIN, EINTR, errno, recv
+from proxy.fast.platform cimport EAGAIN, EINTR, MSG_PEEK, errno, recv
+from proxy.fast.policy cimport policy_has_probe
 from proxy.fast.reasons cimport (
     FP_AGAIN, FP_DONE, HANDLING_OPAQUE, REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OK,
     REASON_OPEN, REASON_PLAINTEXT_REFUSED, REASON_TLS_FAILED, SPEAKER_DOWNSTREAM,
@@ -75,10 +76,34 @@ cdef inline void terminate_shake(worker_t* w, conn_t* c) noexcept nogil:
         terminate_done(w, c)
 
 
+# Who speaks plaintext where only TLS is let in may be the kubelet, which proves nothing: where our
+# own pod's definition names probes of this port it is heard, and h1_request.pxd answers those only.
+cdef inline void terminate_probe(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint8_t reason = REASON_PLAINTEXT_REFUSED
+    if begin_may_be_http(w, c):
+        c.is_probe_only = 1
+        c.active_ms = w.now_ms
+        reason = begin_serve(w, c)
+    if reason != REASON_OPEN:
+        conn_close(w, c, reason)
+        return
+    conn_arm_timer(w, c)
+    conn_queue_ready(w, c)
+
+
+# May a connection to this port be one of the kubelet's probes, though it speaks plaintext?
+cdef inline bint terminate_may_be_probe(const worker_t* w, const conn_t* c) noexcept nogil:
+    return c.is_judged and policy_has_probe(w.snapshot, c.original_dst.port)
+
+
 # The first bytes where only TLS is let in.
 cdef inline void terminate_first(worker_t* w, conn_t* c) noexcept nogil:
     cdef int64_t n
     if not c.down.is_readable:
+        return
+    if terminate_may_be_probe(w, c) and recv(c.down.fd, w.cipher, 1, MSG_PEEK) == 1 and (
+            <uint8_t>w.cipher[0] != TLS_HANDSHAKE_RECORD):
+        terminate_probe(w, c)
         return
     n = recv(c.down.fd, w.cipher, BUF_BYTES, 0)
     if n == 0:

@@ -15,15 +15,16 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 
 from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport (
-    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, LISTENERS_MAX,
-    LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POOL_BUCKETS,
-    SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS,
+    BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
+    LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
+    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POLICY_SLOTS,
+    POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS,
+    TIMER_SLOTS,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, HEADER_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 from proxy.fast.snapshot cimport snapshot_t
 
@@ -150,6 +151,9 @@ cdef struct h1_head_t:
     uint8_t  expects_continue
     uint8_t  field_count
     uint8_t  dropped_count
+    uint8_t  has_new_path           # worker.path stands for target[path:path + path_bytes]
+    uint32_t path                   # valid with has_new_path
+    uint32_t path_bytes
     uint64_t content_length         # valid for BODY_LENGTH
     int16_t  first[HEADER_COUNT]    # index of the first field of that id, -1
     h1_field_t fields[H1_FIELDS_MAX]
@@ -402,6 +406,8 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  handling           # HANDLING_*
     uint8_t  is_mesh            # one side speaks mesh TLS, or is to
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
+    uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
+    uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
@@ -410,6 +416,7 @@ cdef struct listener_t:
     uint8_t  direction
     uint8_t  is_fresh           # who waited before we came did not inherit its socket options
     uint8_t  is_paused          # out of descriptors or memory; the timer resumes it
+    uint8_t  is_judged          # what it accepts goes to our own pod: policies apply
     addr_t   bound
     timer_node_t timer
 
@@ -526,8 +533,10 @@ cdef struct worker_t:
     ring_t   records            # worker to Python: connections
     ring_t   request_records    # worker to Python: requests
     ring_t   questions          # worker to Python: certificates
+    ring_t   denials            # worker to Python: what policies had to say
     # From here on: the worker's own.
     stats_t  stats
+    uint64_t policy_counts[POLICY_SLOTS][VERDICT_COUNT][UNIT_COUNT]
     golden_t* groups[GROUP_BUCKETS]         # own: golden.pxd; Python follows the pointers, too
     golden_t other_groups[DIRECTION_COUNT * 2]      # of services that found no place there
     uint32_t group_count
@@ -539,6 +548,11 @@ cdef struct worker_t:
     int32_t  record_fd          # borrow: eventfd of the engine, wakes Python
     uint32_t connections_max
     uint8_t  records_enabled
+    uint64_t policy_generation  # of the policies that open connections were judged by
+    uint64_t denials_ms         # when the second began in which `denials_told` were told
+    uint64_t denials_untold
+    uint32_t denials_told
+    uint32_t path_bytes         # of `path`
     uint32_t draining           # direction bits: no new connections, no keep-alive
     uint8_t  is_stopping
     uint8_t  must_wake_python   # something was posted in this tick
@@ -575,3 +589,4 @@ cdef struct worker_t:
     char     scratch[SCRATCH_BYTES]      # where a read lands; bytes live until the read's return
     char     cipher[BUF_BYTES]  # where TLS records land before they are read
     char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written
+    char     path[H1_LINE_BYTES_MAX]    # of the request being judged, in its one form

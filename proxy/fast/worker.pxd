@@ -19,6 +19,7 @@ from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback
 from proxy.fast.atomics cimport (
     load_acquire, load_pointer, load_relaxed, store_relaxed, store_release,
 )
+from proxy.fast.authz cimport authz_judge_again, denial_t
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport (
@@ -31,8 +32,8 @@ from proxy.fast.h1_response cimport h1_is_silent
 from proxy.fast.h1_upstream cimport h1_dial_failed
 from proxy.fast.intake cimport intake_dial_failed, intake_on_timeout, intake_pump
 from proxy.fast.limits cimport (
-    ACCEPTS_PER_TICK_MAX, LISTENERS_MAX, PEERS_MAX, POOLS_MAX, QUESTIONS_MAX, TICK_EVENTS_MAX,
-    WORKER_SLICE_NS,
+    ACCEPTS_PER_TICK_MAX, DENIALS_MAX, LISTENERS_MAX, PEERS_MAX, POOLS_MAX, QUESTIONS_MAX,
+    TICK_EVENTS_MAX, WORKER_SLICE_NS,
 )
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
@@ -47,10 +48,10 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.pool cimport pool_close_idle, pool_stop_waiting, up_close
 from proxy.fast.reasons cimport (
-    DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK, PHASE_CONNECTING,
-    PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET, REASON_HALF_OPEN_TIMEOUT,
-    REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR, REASON_STOPPED,
-    REASON_TLS_TIMEOUT, TLS_FAILED_TIMEOUT,
+    DIRECTION_INBOUND, DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK,
+    PHASE_CONNECTING, PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET,
+    REASON_HALF_OPEN_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OK, REASON_OPEN, REASON_OPERATOR,
+    REASON_STOPPED, REASON_TLS_TIMEOUT, TLS_FAILED_TIMEOUT,
 )
 from proxy.fast.relay cimport relay_failure, relay_pump
 from proxy.fast.ring cimport ring_free, ring_init, ring_peek, ring_take
@@ -116,6 +117,8 @@ cdef inline int worker_init(
         return FP_DONE
     if not ring_init(&w.questions, sizeof(peer_question_t), QUESTIONS_MAX):
         return FP_DONE
+    if not ring_init(&w.denials, sizeof(denial_t), DENIALS_MAX):
+        return FP_DONE
     event.events = EPOLLIN
     event.data.u64 = token_make(TOKEN_COMMANDS, 0, 0)
     if epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, w.command_fd, &event) < 0:
@@ -142,6 +145,7 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     ring_free(&w.records)
     ring_free(&w.request_records)
     ring_free(&w.questions)
+    ring_free(&w.denials)
     if w.epoll_fd >= 0:
         close(w.epoll_fd)
     if w.command_fd >= 0:
@@ -362,7 +366,8 @@ cdef inline void worker_fire_timers(worker_t* w) noexcept nogil:
 
 # ---- commands ---------------------------------------------------------------------------------
 
-# Take over a listening socket: a = fd, b = direction, c = target, d = the caller's id.
+# Take over a listening socket: a = fd, b = direction, c = target, d = the caller's id; id = whether
+# policies apply though it is not the inbound one.
 cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept nogil:
     cdef listener_t* listener
     cdef sockaddr_storage storage
@@ -375,6 +380,7 @@ cdef inline void worker_listen(worker_t* w, const command_t* command) noexcept n
     listener.direction = <uint8_t>command.b
     listener.target = command.c
     listener.id = command.d
+    listener.is_judged = listener.direction == DIRECTION_INBOUND or command.id != 0
     listener.timer.kind = TIMER_LISTENER
     listener.timer.owner = listener
     if getsockname(listener.fd, <sockaddr*>&storage, &length) == 0:
@@ -489,6 +495,8 @@ cdef inline void worker_adopt_snapshot(worker_t* w) noexcept nogil:
     if w.snapshot.version != w.snapshot_version:
         store_release(&w.snapshot_version, w.snapshot.version)
         w.must_wake_python = 1
+    if w.snapshot.policy_generation != w.policy_generation:
+        authz_judge_again(w)
 
 
 # Another turn for the flows that used up theirs, each connection once.

@@ -15,6 +15,7 @@ from typing import Final
 from tests.fuzz.detect import check_detection, check_forgetful_detection
 from tests.fuzz.http1 import SEEDS, check_blind_http1, check_http1, damaged
 from tests.fuzz.mutate import mutate
+from tests.fuzz.path import PATHS, check_path, damaged_path
 from tests.fuzz.slab import check_slab
 from tests.fuzz.timer import check_wheel
 from tests.probes import build
@@ -58,6 +59,7 @@ TARGETS: Final = {
     "timer": Target(check_wheel, "timer"),
     "slab": Target(check_slab, "slab"),
     "http1": Target(check_http1, SEEDS, module="http1", damage=damaged),
+    "path": Target(check_path, PATHS, module="policy", damage=damaged_path),
     "canary-framing": Target(
         check_blind_http1, SEEDS, is_canary=True, module="http1", damage=damaged
     ),

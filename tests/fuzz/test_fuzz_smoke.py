@@ -15,7 +15,7 @@ from tests.fuzz.targets import TARGETS
 from tests.probes.build import ROOT, has_asan
 
 # Inputs that take a second or two each.
-INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500, "http1": 40_000}
+INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500, "http1": 40_000, "path": 100_000}
 CANARY_INPUTS = 3_000
 
 

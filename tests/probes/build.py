@@ -73,7 +73,8 @@ class Build:
     @property
     def inputs(self) -> list[Path]:
         faults = [HERE / "faults.c"] if self.wrapped else []
-        headers = [*sorted(HERE.glob("*.pxd")), *sorted((ROOT / "proxy" / "fast").glob("*.pxd"))]
+        folders = (HERE, ROOT / "proxy", ROOT / "proxy" / "fast")
+        headers = [path for folder in folders for path in sorted(folder.glob("*.pxd"))]
         return [self.source, *faults, *headers]
 
     def key(self) -> str:
@@ -88,6 +89,7 @@ class Build:
 BUILDS: Final = {
     "probe": Build("probe", HERE / "probe.pyx", (*DEBUG, "-O1", *TRAPS), MEMORY_CALLS),
     "http1": Build("http1", HERE / "http1.pyx", (*DEBUG, "-O2", *TRAPS)),
+    "policy": Build("policy", HERE / "policy.pyx", (*DEBUG, "-O1", *TRAPS)),
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),
     "race": Build("race", HERE / "race.pyx", ("-O2",)),
     "race_tsan": Build("race", HERE / "race.pyx", ("-O1", THREADS)),

@@ -15,6 +15,7 @@ from tests.support.transfers import Digest
 END: Final = b"\r\n\r\n"
 PHRASES: Final = {
     400: b"Bad Request",
+    403: b"Forbidden",
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",

@@ -9,8 +9,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 FAST: Final = ROOT / "proxy" / "fast"
 EXTENSION: Final = ROOT / "proxy" / "_fastpath.pyx"
-# Its other half: Python into C memory, and back.
-BUILDERS: Final = sorted(EXTENSION.parent.glob("_*.pxd"))
+# Its other halves: Python into C memory, and back.
+BUILDERS: Final = sorted((ROOT / "proxy").glob("_*.pxd"))
 
 # The header-only modules; the package marker is empty by design.
 MODULES: Final = sorted(path for path in FAST.glob("*.pxd") if path.stem != "__init__")

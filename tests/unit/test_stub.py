@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 import pytest
 
-from proxy import _fastpath
+from proxy import _fastpath, engine
+from proxy.policy import table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STUB: Final = ast.parse((ROOT / "proxy" / "_fastpath.pyi").read_text())
@@ -91,7 +92,7 @@ def test_a_method_takes_what_the_stub_says(name: str, method: str) -> None:
     assert parameters_of_module(name, method) == parameters_of_stub(methods(name)[method])
 
 
-@pytest.mark.parametrize("record", [_fastpath.Connection, _fastpath.Request])
+@pytest.mark.parametrize("record", [_fastpath.Connection, _fastpath.Request, _fastpath.Denial])
 def test_a_record_has_the_fields_of_the_stub_in_order(record: type[NamedTuple]) -> None:
     assert list(record._fields) == list(annotated(CLASSES[record.__name__].body))
 
@@ -116,10 +117,16 @@ def enum(prefix: str) -> list[str]:
         ("EVENT", _fastpath.EVENTS),
         ("HANDLING", _fastpath.HANDLINGS),
         ("TLS_FAILED", _fastpath.TLS_FAILURES),
+        ("VERDICT", _fastpath.VERDICTS),
+        ("UNIT", _fastpath.UNITS),
+        ("SLOT", engine.POLICIES),
+        ("ACTION", table.ACTIONS),
+        ("FIELD", table.FIELDS),
+        ("FORM", table.FORMS),
     ],
 )
 def test_the_names_are_those_of_the_enum_in_its_order(prefix: str, names: tuple[str, ...]) -> None:
-    assert [*names, "count"] == enum(prefix)
+    assert [*(name.lower() for name in names), "count"] == enum(prefix)
 
 
 def test_the_methods_are_those_of_the_enum_in_its_order() -> None:
@@ -136,7 +143,9 @@ def test_the_names_of_the_phases_are_those_of_the_enum_in_its_order() -> None:
     assert list(_fastpath.PHASES) == enum("PHASE")
 
 
-@pytest.mark.parametrize("name", ["DIRECTIONS", "PROTOCOLS", "SPEAKERS", "PHASES", "HANDLINGS"])
+@pytest.mark.parametrize(
+    "name", ["DIRECTIONS", "PROTOCOLS", "SPEAKERS", "PHASES", "HANDLINGS", "VERDICTS", "UNITS"]
+)
 def test_the_stub_lists_the_names_that_there_are(name: str) -> None:
     """It shows them in a comment, which is what a reader sees first."""
     text = (ROOT / "proxy" / "_fastpath.pyi").read_text()
@@ -168,6 +177,7 @@ def test_the_counters_have_the_dimensions_that_the_stub_tells() -> None:
         "tls_bytes": 2,
         "tls_bucket": 2 * buckets,
         "tls_sum_us": 2,
+        "policies": _fastpath.SLOTS * len(_fastpath.VERDICTS) * len(_fastpath.UNITS),
         "events": len(_fastpath.EVENTS),
         "live": 6,
         "tick": 2,

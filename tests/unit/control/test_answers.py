@@ -35,7 +35,7 @@ def test_every_word_of_remora_error_is_explained_with_its_status_and_flag() -> N
 
 def test_every_text_of_the_data_plane_that_looks_like_a_word_was_found() -> None:
     written = set(re.findall(r'b"([a-z]+(?:_[a-z]+)+)"', H1))
-    assert written == set(answers.ANSWERS)
+    assert written == {word for word in answers.ANSWERS if "_" in word}
 
 
 def test_a_flag_without_an_explanation_does_not_break_a_page() -> None:

@@ -29,6 +29,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 METRICS = (DOCS / "metrics.md").read_text()
 HTTP = (DOCS / "http.md").read_text()
 MTLS = (DOCS / "mtls.md").read_text()
+POLICY = (DOCS / "policy.md").read_text()
 
 
 @pytest.fixture
@@ -124,3 +125,11 @@ def test_every_metric_that_the_page_of_mesh_tls_names_exists() -> None:
 def test_every_flag_of_http_is_documented() -> None:
     (group,) = [group for group in GROUPS if group.title == "HTTP"]
     assert {option.flag for option in group.options} <= set(re.findall(r"--[a-z-]+", HTTP))
+
+
+def test_every_flag_of_policy_is_documented() -> None:
+    (group,) = [group for group in GROUPS if group.title == "Policy"]
+    named = set(re.findall(r"--[a-z][a-z-]+", POLICY))
+    assert {option.flag for option in group.options} <= named
+    known = {option.flag for group in GROUPS for option in group.options}
+    assert named - {"--json"} <= known

@@ -1,0 +1,131 @@
+"""The manifests directory, watched: what applies to this pod now, and what is wrong with it.
+
+A change that cannot be used changes nothing: everything stays as it was, and the faults are told in
+the log, on /metrics and by `remora ctl policy`, until a later change mends them.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import EXIT_USAGE, StartError
+from proxy.logs import Log
+from proxy.mesh_options import PERMISSIVE, MeshConfig
+from proxy.policy.effective import DEFAULT_TRUST_DOMAIN, Effective, Who, effective
+from proxy.policy.options import PolicyConfig
+from proxy.policy.rows import NOTHING, Judgement
+from proxy.policy.table import excess, table
+from proxy.sources.directory import SETTLE_S, ManifestDirectory
+from proxy.sources.objects import Objects
+from proxy.sources.strict import Fault, FaultsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOOK_S: Final = 0.5
+# Faults written to the log at once; all of them are in `remora ctl policy`.
+_LOGGED_MAX: Final = 10
+
+
+class PolicyWatch:
+    """What the manifests say. `on_change` is called with every new judgement."""
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        log: Log,
+        trust_domain: str = DEFAULT_TRUST_DOMAIN,
+        mesh: MeshConfig | None = None,
+    ) -> None:
+        assert config.manifests is not None, "no manifests, no watch"  # noqa: S101
+        self.who = Who(
+            config.namespace,
+            config.pod.name if config.pod else "",
+            config.labels,
+            trust_domain,
+            config.root_namespace,
+            mesh.mode if mesh else PERMISSIVE,
+            mesh.ports if mesh else {},
+        )
+        self.on_change: Callable[[], None] = lambda: None
+        self.effective: Effective | None = None
+        self.objects = Objects()
+        self.faults: tuple[Fault, ...] = ()
+        self.judgement: Judgement = NOTHING
+        self.loads = {"good": 0, "bad": 0}
+        self.loaded_unix_s = 0.0
+        self._log = log
+        self._source = ManifestDirectory(config.manifests)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def directory(self) -> str:
+        """Where the objects are."""
+        return str(self._source.directory)
+
+    def start(self) -> None:
+        """Read for the first time. Raises StartError: there is no good state to keep."""
+        try:
+            self._take(self._source.load())
+        except FaultsError as wrong:
+            raise StartError(
+                f"the manifests cannot be used: {wrong}",
+                "mend the objects that are named; docs/policy.md says what is supported",
+                EXIT_USAGE,
+            ) from wrong
+
+    def watch(self) -> None:
+        """Look for changes from now on, until `close`."""
+        delay_s = SETTLE_S if self._source.is_settling else _LOOK_S
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        try:
+            self._source.look(time.monotonic(), self._reload)
+        finally:
+            self.watch()
+
+    def _reload(self) -> None:
+        try:
+            self._take(self._source.load())
+        except FaultsError as wrong:
+            self.faults = wrong.faults
+            self.loads["bad"] += 1
+            for fault in wrong.faults[:_LOGGED_MAX]:
+                self._log.warning("manifests_fault", **fault._asdict())
+            self._log.warning(
+                "manifests_refused",
+                faults=len(wrong.faults),
+                hint="what was read before stays in force; see `remora ctl policy`",
+            )
+            return
+        self._log.info(
+            "manifests_loaded",
+            **self.objects.counts(),
+            policies=[policy.meta.path for policy in self.effective.policies]
+            if self.effective
+            else [],
+        )
+        self.on_change()
+
+    def _take(self, objects: Objects) -> None:
+        """Make objects the ones that count; all or nothing."""
+        found = effective(objects, self.who)
+        rows = table(found.policies)
+        if too_much := excess(rows):
+            raise FaultsError([Fault(self.directory, 0, "", "", too_much)])
+        generation = self.judgement.generation
+        if rows != self.judgement.policies:
+            generation += 1
+        probes = [(probe.port, probe.path.encode()) for probe in found.probes]
+        self.judgement = Judgement(rows, generation, probes)
+        self.objects, self.effective, self.faults = objects, found, ()
+        self.loads["good"] += 1
+        self.loaded_unix_s = time.time()
+        for note in found.notes:
+            self._log.warning("manifests_note", text=note)

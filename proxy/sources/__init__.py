@@ -1,0 +1,1 @@
+"""Kubernetes objects as users write them: read from where they lie, strictly, one file per kind."""

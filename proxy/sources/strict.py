@@ -1,0 +1,140 @@
+"""Fields of objects, read strictly: what is wrong has a file, a line, an object and a field.
+
+Nodes of the YAML parser stay nodes, because they know where they stand; plain values come out of
+the functions here, and a word that a reader does not know is a fault and not ignored.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+_TAG: Final = "tag:yaml.org,2002:"
+
+
+class Fault(NamedTuple):
+    """What is wrong, and where. Fields that do not apply are empty, the line 0."""
+
+    file: str
+    line: int
+    object: str  # "AuthorizationPolicy shop/web"
+    field: str  # "spec.rules[0].from"
+    text: str
+
+    def __str__(self) -> str:
+        """Return a sentence that begins like a compiler's."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(filter(None, (place, self.object, self.field, self.text)))
+
+
+class FaultsError(Exception):
+    """Objects cannot be used; every fault says why."""
+
+    def __init__(self, faults: Collection[Fault]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Value:
+    """A value of an object, and where it stands."""
+
+    def __init__(self, node: Node, file: str, owner: str = "", field: str = "") -> None:
+        self.node = node
+        self.file = file
+        self.owner = owner
+        self.field = field
+
+    @property
+    def line(self) -> int:
+        """Its line, from 1 on."""
+        return self.node.start_mark.line + 1
+
+    def fault(self, text: str) -> FaultsError:
+        """Return what to raise when this value is wrong."""
+        return FaultsError([Fault(self.file, self.line, self.owner, self.field, text)])
+
+    def _inner(self, node: Node, field: str) -> "Value":
+        return Value(node, self.file, self.owner, field)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is `null` or left empty: as if it was not there."""
+        return isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}null"
+
+    def members(self, known: Collection[str] | None = None) -> dict[str, "Value"]:
+        """Return the members of an object, nulls left out. A word outside `known` is a fault."""
+        if self.is_null:
+            return {}
+        if not isinstance(self.node, MappingNode):
+            raise self.fault("must be an object")
+        members: dict[str, Value] = {}
+        seen: set[str] = set()
+        for key, node in self.node.value:
+            name = str(key.value) if isinstance(key, ScalarNode) else "?"
+            inner = self._inner(node, f"{self.field}.{name}" if self.field else name)
+            if known is not None and name not in known:
+                at_key = Value(key, self.file, self.owner, inner.field)
+                raise at_key.fault("is not supported")
+            if name in seen:
+                raise inner.fault("stands there twice")
+            seen.add(name)
+            if not inner.is_null:
+                members[name] = inner
+        return members
+
+    def get(self, *path: str) -> "Value | None":
+        """Return what a path of member names leads to, or None where it ends early."""
+        at: Value | None = self
+        for name in path:
+            at = at.members().get(name) if at else None
+        return at
+
+    def items(self) -> "list[Value]":
+        """Return the items of a list."""
+        if self.is_null:
+            return []
+        if not isinstance(self.node, SequenceNode):
+            raise self.fault("must be a list")
+        return [self._inner(node, f"{self.field}[{i}]") for i, node in enumerate(self.node.value)]
+
+    def text(self) -> str:
+        """Return a string. A number or a truth value is none, as in Kubernetes."""
+        if not isinstance(self.node, ScalarNode):
+            raise self.fault("must be a string")
+        if self.node.tag not in {f"{_TAG}str", f"{_TAG}timestamp"}:
+            raise self.fault(f"must be a string: put {self.node.value} in quotes")
+        return str(self.node.value)
+
+    def integer(self) -> int:
+        """Return a whole number."""
+        if isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}int":
+            text = str(self.node.value)
+            if text.isascii() and text.isdigit():
+                return int(text)
+        raise self.fault("must be a whole number")
+
+    def truth(self) -> bool:
+        """Return true or false."""
+        if isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}bool":
+            return str(self.node.value).lower() == "true"
+        raise self.fault("must be true or false")
+
+    def texts(self) -> dict[str, str]:
+        """Return an object of strings, such as labels."""
+        return {name: value.text() for name, value in self.members().items()}
+
+    def choice(self, *words: str) -> str:
+        """Return one of some words."""
+        text = self.text()
+        if text not in words:
+            raise self.fault(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+
+def each_text(values: list[Value]) -> Iterator[tuple[Value, str]]:
+    """Yield strings of a list, and where each stands; an empty one is a fault."""
+    for value in values:
+        text = value.text()
+        if not text:
+            raise value.fault("is empty")
+        yield value, text
