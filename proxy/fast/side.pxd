@@ -20,8 +20,8 @@ from proxy.fast.platform cimport (
 from proxy.fast.reasons cimport FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE
 from proxy.fast.stats cimport count_many, uncount
 from proxy.fast.tls cimport (
-    TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_output, tls_output_taken, tls_read,
-    tls_say_end, tls_write,
+    TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_is_drained, tls_output,
+    tls_output_taken, tls_read, tls_say_end, tls_write,
 )
 from proxy.fast.types cimport TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
 from libc.string cimport memcpy
@@ -91,6 +91,8 @@ cdef inline uint32_t side_decrypt(worker_t* w, side_t* side) noexcept nogil:
         n = tls_read(tls, w.scratch + total, SCRATCH_BYTES - total)
         if n > 0:
             total += <uint32_t>n
+            if tls_is_drained(tls):
+                n = TLS_READ_AGAIN          # as the next call would say
     if n == TLS_READ_END:
         tls.has_ended = 1
     if n != TLS_READ_AGAIN:
