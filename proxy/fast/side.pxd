@@ -148,9 +148,9 @@ cdef inline int64_t side_recv(worker_t* w, side_t* side, uint32_t limit) noexcep
     return n
 
 
-# Did this side say something, or end? An edge tells that of plaintext; of TLS it may have been about
-# records without a word in them (tickets, keys), or about what the handshake has read. The word is
-# kept for the next side_recv(). The scratch is overwritten.
+# Did this side say something, or end? An edge tells that of plaintext; of TLS it may have been
+# about records without a word in them (tickets, keys), or about what the handshake has read. The
+# word is kept for the next side_recv(). The scratch is overwritten.
 cdef inline bint side_has_word(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
     cdef int64_t n
