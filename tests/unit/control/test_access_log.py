@@ -75,6 +75,16 @@ def test_a_text_line_leaves_out_what_is_empty() -> None:
     assert "received_bytes=100 sent_bytes=2000" in line
 
 
+def test_a_line_names_who_is_beyond_mesh_tls() -> None:
+    meshed = {"mesh": True, "peer": "spiffe://cluster.local/ns/shop/sa/web"}
+    line = json.loads(STYLES["json"].request(request(**meshed)))
+    assert (line["tls"], line["peer_identity"]) == (True, meshed["peer"])
+    style = STYLES["text"]
+    assert style.connection
+    for text in (style.request(request(**meshed)), style.connection(connection(**meshed))):
+        assert f" tls=true peer_identity={meshed['peer']} " in text
+
+
 def test_a_text_line_of_a_request_begins_with_its_time_and_kind() -> None:
     line = STYLES["text"].request(request(target="/"))
     assert line.startswith("2023-11-14T22:13:20.250000Z kind=request ")
