@@ -76,13 +76,14 @@ def test_a_text_line_leaves_out_what_is_empty() -> None:
 
 
 def test_a_line_names_who_is_beyond_mesh_tls() -> None:
-    meshed = {"mesh": True, "peer": "spiffe://cluster.local/ns/shop/sa/web"}
-    line = json.loads(STYLES["json"].request(request(**meshed)))
-    assert (line["tls"], line["peer_identity"]) == (True, meshed["peer"])
+    peer = "spiffe://cluster.local/ns/shop/sa/web"
+    meshed = request(mesh=True, peer=peer)
+    line = json.loads(STYLES["json"].request(meshed))
+    assert (line["tls"], line["peer_identity"]) == (True, peer)
     style = STYLES["text"]
     assert style.connection
-    for text in (style.request(request(**meshed)), style.connection(connection(**meshed))):
-        assert f" tls=true peer_identity={meshed['peer']} " in text
+    for text in (style.request(meshed), style.connection(connection(mesh=True, peer=peer))):
+        assert f" tls=true peer_identity={peer} " in text
 
 
 def test_a_text_line_of_a_request_begins_with_its_time_and_kind() -> None:
