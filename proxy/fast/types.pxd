@@ -204,7 +204,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint16_t namespace_bytes
     uint16_t account_at
     uint16_t account_bytes
-    uint16_t trust_domain_bytes # from byte 9 on
+    uint16_t trust_domain_bytes  # from byte 9 on
     uint8_t  state              # PEER_*
     uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
