@@ -23,7 +23,7 @@ from proxy.fast.reasons cimport (
 from proxy.fast.stats cimport count_many, uncount
 from proxy.fast.tls cimport (
     TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_is_drained, tls_output,
-    tls_output_taken, tls_read, tls_say_end, tls_write,
+    tls_output_taken, tls_read, tls_say_end, tls_trim, tls_write,
 )
 from proxy.fast.types cimport TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
 from libc.string cimport memcpy
@@ -54,7 +54,7 @@ cdef inline int side_push(worker_t* w, side_t* side) noexcept nogil:
             &w.bufs, &tls.unsent, data + sent, <uint32_t>(length - sent)):
         set_errno(ENOMEM)
         return FP_DONE
-    tls_output_taken(tls, length)
+    tls_output_taken(tls, length, w.cipher)
     return FP_OK
 
 
@@ -228,6 +228,12 @@ cdef inline void side_free_tls(worker_t* w, side_t* side) noexcept nogil:
 # splice(2) moves what nobody has to look at.
 cdef inline bint side_both_plain(const conn_t* c) noexcept nogil:
     return c.sides[0].tls == NULL and c.sides[1].tls == NULL
+
+
+# The connection is quiet for now: give back what large writes took.
+cdef inline void side_trim(side_t* side) noexcept nogil:
+    if side.tls != NULL:
+        tls_trim(side.tls)
 
 
 # Is everything that side `i` said written to the other side's socket?

@@ -10,7 +10,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from proxy.fast.buf cimport buf_give
-from proxy.fast.limits cimport TLS_KEPT_BYTES_MAX
+from proxy.fast.limits cimport BUF_BYTES, TLS_KEPT_BYTES_MAX
 from proxy.fast.openssl cimport SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN, openssl
 from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
 from proxy.fast.reasons cimport (
@@ -183,16 +183,32 @@ cdef inline uint32_t tls_output(tls_t* tls, char** data) noexcept nogil:
     return <uint32_t>length if length > 0 else 0
 
 
-# All of `length` bytes of output were sent or kept elsewhere: empty the target. A large one, and
-# that of a handshake, is given back with its memory.
-cdef inline void tls_output_taken(tls_t* tls, uint32_t length) noexcept nogil:
-    cdef char trash[TLS_KEPT_BYTES_MAX]
-    cdef void* fresh = NULL
-    if length > TLS_KEPT_BYTES_MAX or tls.state == TLS_SHAKING:
-        fresh = tls_memory()
-    if fresh != NULL:
-        openssl.SSL_set_bio(tls.ssl, tls.source, fresh)         # frees the one before
-        tls.target = fresh
+# Give the target's memory back. OpenSSL wipes it, so that is not for every write; but a connection
+# that is quiet must not keep the largest one that it made.
+cdef inline void tls_trim(tls_t* tls) noexcept nogil:
+    cdef void* fresh
+    if not tls.is_target_large:
         return
-    while openssl.BIO_read(tls.target, trash, TLS_KEPT_BYTES_MAX) == TLS_KEPT_BYTES_MAX:
+    fresh = tls_memory()
+    if fresh == NULL:
+        return
+    openssl.SSL_set_bio(tls.ssl, tls.source, fresh)             # frees the one before
+    tls.target = fresh
+    tls.is_target_large = 0
+
+
+# All of `length` bytes of output were sent or kept elsewhere: empty the target. What a handshake
+# took is given back at once. `room`: BUF_BYTES for large ones to be thrown into.
+cdef inline void tls_output_taken(tls_t* tls, uint32_t length, char* room) noexcept nogil:
+    cdef char trash[TLS_KEPT_BYTES_MAX]
+    if length > TLS_KEPT_BYTES_MAX:
+        tls.is_target_large = 1
+    if tls.state == TLS_SHAKING:
+        # Behind the handshake the source, which may be in `room`, can hold what was said already.
+        while openssl.BIO_read(tls.target, trash, TLS_KEPT_BYTES_MAX) == TLS_KEPT_BYTES_MAX:
+            pass
+        tls.is_target_large = 1
+        tls_trim(tls)
+        return
+    while openssl.BIO_read(tls.target, room, BUF_BYTES) == BUF_BYTES:
         pass
