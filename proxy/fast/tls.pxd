@@ -19,7 +19,7 @@ from proxy.fast.reasons cimport (
     TLS_FAILED_UNTRUSTED, TLS_FAILED_USAGE, TLS_FAILED_VERSION,
 )
 from proxy.fast.slab cimport slab_give, slab_take
-from proxy.fast.types cimport TLS_SHAKING, tls_t, worker_t
+from proxy.fast.types cimport TLS_OPEN, TLS_SHAKING, tls_t, worker_t
 
 cdef enum:                      # what tls_read() returns beside a length
     TLS_READ_END = 0            # close_notify
@@ -113,7 +113,7 @@ cdef inline uint8_t tls_failure_of(tls_t* tls) noexcept nogil:
 # Few bytes are copied to a source that stays; many are read where they are, through one of their
 # own, which costs four allocations and leaves nothing behind.
 cdef inline bint tls_feed(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
-    cdef bint is_kept = length <= TLS_KEPT_BYTES_MAX
+    cdef bint is_kept = length <= TLS_KEPT_BYTES_MAX and tls.state == TLS_OPEN
     cdef void* memory
     if not is_kept or not tls.is_source_kept:
         memory = tls_memory() if is_kept else openssl.BIO_new_mem_buf(source, <int>length)
