@@ -3,7 +3,10 @@
 import getpass
 import http.client
 import json
+import os
+import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +35,7 @@ from tests.support.tools import needed, plain_environment, said_by
 from tests.support.waiting import eventually
 
 Start = Callable[..., Command]
+Part = dict[str, Any]
 
 
 @pytest.fixture
@@ -315,13 +319,13 @@ def test_stunnel_dials_us(kit: MeshKit, start: Start) -> None:
 # --- Envoy ---------------------------------------------------------------------------------------
 
 
-def envoy(
-    kit: MeshKit,
-    start: Start,
-    target: Address,
-    downstream: dict[str, Any],
-    upstream: dict[str, Any],
-) -> Address:
+def envoy_path() -> str:
+    """Return its path, or skip the test: it is a wheel, beside our Python if anywhere."""
+    path = shutil.which("envoy", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return path or pytest.skip("no envoy on this machine (.ci/requirements bench)")
+
+
+def envoy(kit: MeshKit, start: Start, target: Address, downstream: Part, upstream: Part) -> Address:
     """Start Envoy as a TCP proxy to `target`; return where it listens."""
     path = kit.folder / "envoy-admin"
     tcp = {
@@ -346,12 +350,14 @@ def envoy(
     }
     (kit.folder / "envoy.json").write_text(json.dumps(conf))
     words = ("-c", str(kit.folder / "envoy.json"), "--admin-address-path", str(path))
-    start("envoy", *words, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
+    start(envoy_path(), *words, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
     eventually("Envoy's admin address", lambda: path.exists() and path.read_text())
-    return eventually("Envoy's listener", lambda: _envoy_door(sockets.parsed(path.read_text())))
+    door = eventually("Envoy's listener", lambda: _envoy_door(sockets.parsed(path.read_text())))
+    assert door
+    return door
 
 
-def _place(host: str, port: int) -> dict[str, Any]:
+def _place(host: str, port: int) -> Part:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
@@ -369,7 +375,7 @@ def _envoy_door(admin: Address) -> Address | None:
     return found["address"], found["port_value"]
 
 
-def _envoy_tls(kind: str, own: Path, peer: str, **more: object) -> dict[str, Any]:
+def _envoy_tls(kind: str, own: Path, peer: str, **more: object) -> Part:
     common = {
         "tls_params": {
             "tls_minimum_protocol_version": "TLSv1_3",
