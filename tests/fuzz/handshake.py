@@ -45,7 +45,7 @@ def check(worker: MeshStepper, text: bytes, *, is_blind: bool) -> None:
     else:
         is_good, is_tls = shake(worker, text[2:], size, is_blind=is_blind), True
     worker.tick_until("the end of all connections", worker.is_empty)
-    refused = int(not is_tls and len(text) > 2)  # noqa: PLR2004 - both first bytes
+    refused = int(not is_tls and len(text) > 2)
     after = worker.handshakes(), worker.failed(), worker.closed("plaintext_refused")
     found = tuple(now - was for now, was in zip(after, before, strict=True))
     wanted = (int(is_good), int(is_tls and not is_good), refused)
@@ -136,7 +136,7 @@ def shake(worker: MeshStepper, text: bytes, size: int, *, is_blind: bool) -> boo
             send(worker, sock, records, size)
             if flight == number % 2 and not is_good:
                 break
-        if is_good or is_blind and number % 2:
+        if is_good or (is_blind and number % 2):
             finish(worker, sock)
         else:
             with contextlib.suppress(OSError):
