@@ -10,6 +10,8 @@ from functools import cache
 from types import ModuleType
 from typing import Final
 
+from OpenSSL import SSL
+
 from tests.support import tls
 from tests.support.mesh_stepper import MeshStepper, World
 from tests.support.sockets import READ_BYTES, Address, reset
@@ -128,7 +130,7 @@ def shake(worker: MeshStepper, text: bytes, size: int, *, is_blind: bool) -> boo
         for flight in range(2):
             if flight:
                 worker.tick_until("the server's flight", lambda: fed(end))
-            with contextlib.suppress(tls.SSL.WantReadError, tls.SSL.Error):
+            with contextlib.suppress(SSL.WantReadError, SSL.Error):
                 end.ssl.do_handshake()
             records = end.records()
             if flight == number % 2 and not is_good and not is_blind:

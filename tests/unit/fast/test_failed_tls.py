@@ -37,21 +37,21 @@ FAULTS: Final = {
     "socket": [errno.EMFILE],
 }
 
-P, I = ctypes.c_void_p, ctypes.c_int
+POINTER, INT = ctypes.c_void_p, ctypes.c_int
 # Name → what it returns when it fails, the type of that, the types of its arguments.
 OPENSSL_FAULTS: Final[dict[str, tuple[Any, Any, tuple[Any, ...]]]] = {
-    "SSL_new": (None, P, (P,)),
-    "BIO_new": (None, P, (P,)),
-    "BIO_new_mem_buf": (None, P, (P, I)),
-    "SSL_do_handshake": (-1, I, (P,)),
-    "SSL_read": (-1, I, (P, P, I)),
-    "SSL_write": (-1, I, (P, P, I)),
-    "SSL_shutdown": (-1, I, (P,)),
-    "SSL_get_peer_certificate": (None, P, (P,)),
-    "SSL_set_alpn_protos": (1, I, (P, P, ctypes.c_uint)),
-    "X509_digest": (0, I, (P, P, P, P)),
-    "EVP_get_digestbyname": (None, P, (ctypes.c_char_p,)),
-    "i2d_X509_bio": (0, I, (P, P)),
+    "SSL_new": (None, POINTER, (POINTER,)),
+    "BIO_new": (None, POINTER, (POINTER,)),
+    "BIO_new_mem_buf": (None, POINTER, (POINTER, INT)),
+    "SSL_do_handshake": (-1, INT, (POINTER,)),
+    "SSL_read": (-1, INT, (POINTER, POINTER, INT)),
+    "SSL_write": (-1, INT, (POINTER, POINTER, INT)),
+    "SSL_shutdown": (-1, INT, (POINTER,)),
+    "SSL_get_peer_certificate": (None, POINTER, (POINTER,)),
+    "SSL_set_alpn_protos": (1, INT, (POINTER, POINTER, ctypes.c_uint)),
+    "X509_digest": (0, INT, (POINTER, POINTER, POINTER, POINTER)),
+    "EVP_get_digestbyname": (None, POINTER, (ctypes.c_char_p,)),
+    "i2d_X509_bio": (0, INT, (POINTER, POINTER)),
 }
 FAILS: Final = (OSError, MemoryError, SSL.Error, tls.TlsRefused)
 
@@ -228,7 +228,7 @@ class Failing:
     @contextlib.contextmanager
     def at(self, n: int) -> Iterator[None]:
         self._left = n
-        address = ctypes.cast(self._fake, P).value
+        address = ctypes.cast(self._fake, POINTER).value
         assert address
         self._world.module.load_openssl({self._name: address})
         try:
