@@ -98,8 +98,17 @@ def draft(
     }
     explicit = [listener for listener in listeners if listener.target]
     targets = [(*listener.target,) for listener in explicit if listener.target]
-    modes = [STRICT if listener.is_mesh else DISABLE for listener in explicit]
+    modes = [_mode(listener, trust) for listener in explicit]
     return Draft(settings, targets, config.services, config.opaque_ports, modes, trust, judgement)
+
+
+def _mode(listener: Listener, trust: Trust) -> str:
+    """Return who may come to an explicit listener: to a judged one, as to the inbound port."""
+    if listener.is_mesh:
+        return STRICT
+    if not listener.is_judged or listener.target is None:
+        return DISABLE
+    return trust.ports.get(listener.target.port, trust.mode)
 
 
 def trust_of(

@@ -123,6 +123,7 @@ def _first_of_each_kind(sidecar: Sidecar) -> Iterator[dict[str, str]]:
 
 def _plaintext(stage: Stage) -> None:
     """Dial stock past shop's sidecar, as a stranger in the network would."""
+    stage.story.sentence("The same address, past shop's sidecar, by somebody without an identity:")
     address = stage.web[IPV4].shop_target
     _refuse(stage, address)
     eventually(
@@ -139,4 +140,4 @@ def _refuse(stage: Stage, address: Address) -> None:
     if done.returncode != _CURL_CUT_OFF:
         raise DemoError(f"plaintext was not refused: curl exited with {done.returncode}")
     said = done.stderr.strip().removeprefix("curl: ")
-    stage.story.line(f"past shop's sidecar: curl {url}   {said}")
+    stage.story.line(f"{f'curl {url}':<44} {said}")

@@ -22,7 +22,7 @@ from proxy.fast.policy cimport (
     ASK_CONNECTION, ASK_REQUEST, ASK_TUNNEL, asked_t, policy_is_probe, policy_judge, verdict_t,
 )
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, EVENT_POLICY_CLOSED, HEADER_HOST, METHOD_CONNECT, METHOD_GET, METHOD_HEAD,
+    EVENT_POLICY_CLOSED, HEADER_HOST, METHOD_CONNECT, METHOD_GET, METHOD_HEAD,
     PROTOCOL_HTTP1, REASON_DENIED, REASON_OK, REASON_OPEN, REASON_PLAINTEXT_REFUSED, SPEAKER_NONE,
     UNIT_CONNECTION, UNIT_REQUEST, VERDICT_ALLOWED, VERDICT_AUDITED, VERDICT_DENIED,
     VERDICT_DRY_RUN,
@@ -287,11 +287,9 @@ cdef inline void authz_judge_relayed(worker_t* w, conn_t* c) noexcept nogil:
 # Close plaintext on a port that takes none any more; who has said nothing yet waits for it in
 # MODE_TLS, and is asked for TLS anyway.
 cdef inline void authz_judge_plaintext(worker_t* w, conn_t* c) noexcept nogil:
-    if c.direction != DIRECTION_INBOUND or c.down.tls != NULL or c.mode == MODE_TLS:
+    if c.down.tls != NULL or c.mode == MODE_TLS:
         return
-    if lookup_tls_mode(w.snapshot, c.original_dst.port) != TLS_STRICT:
-        c.is_probe_only = 0
-    elif not c.is_probe_only:
+    if lookup_tls_mode(w.snapshot, c.original_dst.port) == TLS_STRICT and not c.is_probe_only:
         conn_close(w, c, REASON_PLAINTEXT_REFUSED)
 
 

@@ -26,7 +26,7 @@ from proxy.fast.reasons cimport (
     HEADER_UPGRADE, REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
 )
 from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
-from proxy.fast.side cimport side_is_written, side_recv
+from proxy.fast.side cimport side_is_written, side_recv, side_trim
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, h1_head_t, up_t, worker_t,
@@ -140,6 +140,8 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
         and not up.side.is_hungup and h1_is_silent(w, up))
     exchange_end(w, x, FLAG_NONE)
     c.exchange = NULL
+    side_trim(&c.down)
+    side_trim(&up.side)
     c.flows[DOWNSTREAM].mode = FLOW_COPY
     c.flows[UPSTREAM].mode = FLOW_COPY
     c.flows[UPSTREAM].has_eof = 0

@@ -23,7 +23,7 @@ from proxy.fast.reasons cimport (
     SPEAKER_DOWNSTREAM, SPEAKER_NONE,
 )
 from proxy.fast.relay cimport relay_count_read, relay_failure, relay_pump
-from proxy.fast.side cimport side_recv
+from proxy.fast.side cimport side_has_word, side_recv
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.terminate cimport terminate_held
 from proxy.fast.types cimport (
@@ -137,7 +137,8 @@ cdef inline void intake_pump(worker_t* w, conn_t* c) noexcept nogil:
             c.down.is_readable = 0
         elif errno != EINTR:
             conn_close(w, c, relay_failure(DOWNSTREAM, errno))
-    if c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE and c.sides[UPSTREAM].is_readable:
+    if c.close_reason == REASON_OPEN and c.mode == MODE_INTAKE and side_has_word(
+            w, c.sides[UPSTREAM]):
         if intake_must_wait(w, c):
             conn_arm_timer(w, c)
         else:

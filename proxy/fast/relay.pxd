@@ -35,7 +35,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.side cimport (
     side_both_plain, side_flush, side_has_unsent, side_is_written, side_recv, side_send,
-    side_shutdown,
+    side_shutdown, side_trim,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
@@ -331,6 +331,7 @@ cdef inline void relay_pump_connected(worker_t* w, conn_t* c, int i) noexcept no
                 relay_pass_fin(w, c, i)
             return
         if not source.is_readable:
+            side_trim(c.sides[1 - i])
             return
         if turn_bytes <= 0:
             conn_queue_ready(w, c)

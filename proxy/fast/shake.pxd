@@ -75,7 +75,11 @@ cdef inline int shake_meet(worker_t* w, tls_t* tls) noexcept nogil:
         return FP_DONE
     if w.digest == NULL:
         w.digest = openssl.EVP_get_digestbyname(b"SHA256")
-    openssl.X509_digest(certificate, w.digest, digest, &length)
+    # Without memory there is no digest, and what stands there is that of somebody else.
+    if w.digest == NULL or openssl.X509_digest(certificate, w.digest, digest, &length) != 1:
+        openssl.X509_free(certificate)
+        tls.failure = TLS_FAILED_RESOURCES
+        return FP_DONE
     peer = peer_find(w, digest, tls.bundle_generation)
     if peer == NULL:
         peer = peer_new(w, digest, tls.bundle_generation)

@@ -17,11 +17,13 @@ from proxy.fast.platform cimport (
     EAGAIN, ECONNRESET, EINTR, ENOMEM, EPROTO, MSG_NOSIGNAL, SHUT_WR, errno, recv, send,
     set_errno, shutdown,
 )
-from proxy.fast.reasons cimport FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE
+from proxy.fast.reasons cimport (
+    FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE, TLS_FAILED_RESOURCES,
+)
 from proxy.fast.stats cimport count_many, uncount
 from proxy.fast.tls cimport (
-    TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_output, tls_output_taken, tls_read,
-    tls_say_end, tls_write,
+    TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_is_drained, tls_output,
+    tls_output_taken, tls_read, tls_say_end, tls_trim, tls_write,
 )
 from proxy.fast.types cimport TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
 from libc.string cimport memcpy
@@ -52,7 +54,7 @@ cdef inline int side_push(worker_t* w, side_t* side) noexcept nogil:
             &w.bufs, &tls.unsent, data + sent, <uint32_t>(length - sent)):
         set_errno(ENOMEM)
         return FP_DONE
-    tls_output_taken(tls, length)
+    tls_output_taken(tls, length, w.cipher)
     return FP_OK
 
 
@@ -91,6 +93,8 @@ cdef inline uint32_t side_decrypt(worker_t* w, side_t* side) noexcept nogil:
         n = tls_read(tls, w.scratch + total, SCRATCH_BYTES - total)
         if n > 0:
             total += <uint32_t>n
+            if tls_is_drained(tls):
+                n = TLS_READ_AGAIN          # as the next call would say
     if n == TLS_READ_END:
         tls.has_ended = 1
     if n != TLS_READ_AGAIN:
@@ -144,6 +148,26 @@ cdef inline int64_t side_recv(worker_t* w, side_t* side, uint32_t limit) noexcep
     n = recv(side.fd, w.scratch, limit, 0)
     side_note_read(side, n, limit)
     return n
+
+
+# Did this side say something, or end? An edge tells that of plaintext; of TLS it may have been
+# about records without a word in them (tickets, keys), or about what the handshake has read. The
+# word is kept for the next side_recv(). The scratch is overwritten.
+cdef inline bint side_has_word(worker_t* w, side_t* side) noexcept nogil:
+    cdef tls_t* tls = side.tls
+    cdef int64_t n
+    if tls == NULL or not side.is_readable:
+        return side.is_readable
+    if tls.plain != NULL or tls.has_ended or tls.failure != TLS_FAILED_NONE:
+        return True
+    n = side_recv_tls(w, side)
+    if n < 0 and errno == EAGAIN:
+        side.is_readable = 0
+        return False
+    side.is_readable = 1                # an end or a failure is met again
+    if n > 0 and not buf_append(&w.bufs, &tls.plain, w.scratch, <uint32_t>n):
+        tls.failure = TLS_FAILED_RESOURCES
+    return True
 
 
 # Write, as send(2) does. TLS may take less than it is given.
@@ -204,6 +228,12 @@ cdef inline void side_free_tls(worker_t* w, side_t* side) noexcept nogil:
 # splice(2) moves what nobody has to look at.
 cdef inline bint side_both_plain(const conn_t* c) noexcept nogil:
     return c.sides[0].tls == NULL and c.sides[1].tls == NULL
+
+
+# The connection is quiet for now: give back what large writes took.
+cdef inline void side_trim(side_t* side) noexcept nogil:
+    if side.tls != NULL:
+        tls_trim(side.tls)
 
 
 # Is everything that side `i` said written to the other side's socket?

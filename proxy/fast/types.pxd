@@ -189,6 +189,8 @@ cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     uint8_t  failure            # TLS_FAILED_*; 0: none
     uint8_t  has_ended          # the peer said close_notify
     uint8_t  has_said_end       # we did
+    uint8_t  is_target_large    # `target` has more memory than it may keep while it is quiet
+    uint8_t  is_source_kept     # `source` has memory of its own, for small reads
 
 cdef enum:                      # peer_t.state
     PEER_ASKED = 0              # Python looks at its certificate
@@ -207,7 +209,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint16_t namespace_bytes
     uint16_t account_at
     uint16_t account_bytes
-    uint16_t trust_domain_bytes # from byte 9 on
+    uint16_t trust_domain_bytes  # from byte 9 on
     uint8_t  state              # PEER_*
     uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER

@@ -164,9 +164,10 @@ cdef inline int upstream_connect(worker_t* w, conn_t* c, up_t* up) noexcept nogi
     return error
 
 
-# The mesh endpoint that `c` goes to; NULL: it gets plaintext. What comes in goes to our own pod.
+# The mesh endpoint that `c` goes to; NULL: it gets plaintext. What comes in goes to our own pod,
+# whose addresses may well be among those of the mesh.
 cdef inline const mesh_t* upstream_mesh(const worker_t* w, const conn_t* c) noexcept nogil:
-    if c.direction == DIRECTION_INBOUND:
+    if c.direction == DIRECTION_INBOUND or c.is_judged:
         return NULL
     return lookup_mesh(w.snapshot, &c.upstream)
 

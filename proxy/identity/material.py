@@ -90,7 +90,7 @@ def verify_chain(
 def _certificates(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError as fault:
+    except (ValueError, x509.InvalidVersion) as fault:
         raise MaterialError(f"{what} cannot be read as PEM: {fault}") from fault
     if len(found) > CHAIN_MAX:
         raise MaterialError(f"{what} has {len(found)} certificates; {CHAIN_MAX} are the most")

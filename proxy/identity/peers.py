@@ -41,7 +41,7 @@ def judge(der: bytes, trust_domain: str) -> Verdict:
         identity = svid.identity_of(x509.load_der_x509_certificate(der))
     except SvidError as fault:
         return Verdict(None, USAGE if fault.reason in _USAGES else IDENTITY, str(fault))
-    except ValueError as fault:
+    except Exception as fault:  # noqa: BLE001 - a stranger's bytes; not all faults are ValueErrors
         return Verdict(None, IDENTITY, f"the certificate cannot be read: {fault}")
     if identity.trust_domain != trust_domain:
         return Verdict(None, TRUST_DOMAIN, f"{identity} is not of the trust domain {trust_domain}")

@@ -13,10 +13,12 @@ from types import ModuleType
 from typing import Final
 
 from tests.fuzz.detect import check_detection, check_forgetful_detection
+from tests.fuzz.handshake import check_blind_handshake, check_handshake
 from tests.fuzz.http1 import SEEDS, check_blind_http1, check_http1, damaged
 from tests.fuzz.mutate import mutate
 from tests.fuzz.path import PATHS, check_path, damaged_path
 from tests.fuzz.slab import check_slab
+from tests.fuzz.svid import check_lax_svid, check_svid
 from tests.fuzz.timer import check_wheel
 from tests.probes import build
 
@@ -60,6 +62,12 @@ TARGETS: Final = {
     "slab": Target(check_slab, "slab"),
     "http1": Target(check_http1, SEEDS, module="http1", damage=damaged),
     "path": Target(check_path, PATHS, module="policy", damage=damaged_path),
+    "handshake": Target(check_handshake, "handshake", module="engine_faulty"),
+    "svid": Target(check_svid, "svid"),
+    "canary-handshake": Target(
+        check_blind_handshake, "handshake", is_canary=True, module="engine_faulty"
+    ),
+    "canary-svid": Target(check_lax_svid, "svid", is_canary=True),
     "canary-framing": Target(
         check_blind_http1, SEEDS, is_canary=True, module="http1", damage=damaged
     ),

@@ -15,7 +15,10 @@ from tests.fuzz.targets import TARGETS
 from tests.probes.build import ROOT, has_asan
 
 # Inputs that take a second or two each.
-INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500, "http1": 40_000, "path": 100_000}
+INPUTS = {"detect": 6_000, "timer": 600, "slab": 1_500, "http1": 40_000, "path": 100_000} | {
+    "handshake": 500,
+    "svid": 15_000,
+}
 CANARY_INPUTS = 3_000
 
 
@@ -62,6 +65,13 @@ def test_a_codec_that_overlooks_a_field_is_found(tmp_path: Path) -> None:
     _, finding = found_by(tmp_path, "canary-framing")
     assert fuzz(tmp_path, "canary-framing", "--replay", str(finding)).returncode == 1
     assert fuzz(tmp_path, "http1", "--replay", str(finding)).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["svid", "handshake"])
+def test_a_proxy_that_does_not_look_at_a_peer_is_found(tmp_path: Path, name: str) -> None:
+    _, finding = found_by(tmp_path, f"canary-{name}")
+    assert fuzz(tmp_path, f"canary-{name}", "--replay", str(finding)).returncode == 1
+    assert fuzz(tmp_path, name, "--replay", str(finding)).returncode == 0
 
 
 def test_a_planted_overread_kills_the_fuzzer_and_is_found_all_the_same(tmp_path: Path) -> None:

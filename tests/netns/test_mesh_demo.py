@@ -81,6 +81,7 @@ def expect_success(process: subprocess.Popen[str], directory: Path) -> str:
     assert "All of this was so" in told
     for name in ("shop", "stock"):
         assert re.search(rf"{name} +GET /hello +200 +40 B ", told)
+    assert "who has no identity is reset" in told
     assert max(map(len, told.splitlines())) <= COLUMNS_MAX
     assert not list(directory.iterdir())
     return told

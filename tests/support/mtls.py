@@ -39,17 +39,14 @@ class TwoProxies(NamedTuple):
         return [each.live() for each in (self.near, self.far)]
 
 
-class MeshKit:
-    """An authority in a folder, directories with identities, and proxies that use them."""
+class Identities:
+    """An authority in a folder, and directories with identities of it."""
 
-    def __init__(self, rig: Rig, folder: Path) -> None:
-        self.rig = rig
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ca = folder / "ca"
         self.authority = Authority.create(self.ca, TRUST_DOMAIN)
         self._count = 0
-
-    # --- identities ---
 
     def directory(self, identity: str, lifetime: timedelta = LIFETIME) -> Path:
         """Write an identity as the kubelet does; each call another directory."""
@@ -68,7 +65,13 @@ class MeshKit:
         """Make a certificate of any shape, signed by the authority."""
         return self.signer().issue(shape)
 
-    # --- proxies ---
+
+class MeshKit(Identities):
+    """The same, and proxies that use them."""
+
+    def __init__(self, rig: Rig, folder: Path) -> None:
+        super().__init__(folder)
+        self.rig = rig
 
     def far(self, target: Address, *flags: str, directory: Path | None = None) -> Proxy:
         """Start one that takes mesh TLS only, and dials `target` in plaintext."""

@@ -75,6 +75,17 @@ def test_a_text_line_leaves_out_what_is_empty() -> None:
     assert "received_bytes=100 sent_bytes=2000" in line
 
 
+def test_a_line_names_who_is_beyond_mesh_tls() -> None:
+    peer = "spiffe://cluster.local/ns/shop/sa/web"
+    meshed = request(mesh=True, peer=peer)
+    line = json.loads(STYLES["json"].request(meshed))
+    assert (line["tls"], line["peer_identity"]) == (True, peer)
+    style = STYLES["text"]
+    assert style.connection
+    for text in (style.request(meshed), style.connection(connection(mesh=True, peer=peer))):
+        assert f" tls=true peer_identity={peer} " in text
+
+
 def test_a_text_line_of_a_request_begins_with_its_time_and_kind() -> None:
     line = STYLES["text"].request(request(target="/"))
     assert line.startswith("2023-11-14T22:13:20.250000Z kind=request ")
