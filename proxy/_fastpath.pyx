@@ -446,6 +446,7 @@ cdef class Engine:
         except Exception:
             free(command.pointer)   # the worker never heard of it
             raise
+
     def read_denials(self, limit):
         return [Denial(*row) for row in denials_take(
             self.workers, self.worker_count, limit, (DIRECTIONS, UNITS, VERDICTS))]

@@ -254,6 +254,17 @@ def test_a_probe_of_our_pod_comes_in_through_strict(probed: Route, method: str) 
     assert head.get(b"x-forwarded-client-cert") is None
 
 
+def test_a_probe_needs_no_identity_of_ours_and_nothing_else_comes_in(judged: Judged) -> None:
+    judged.manifests.write(strict(), pod(judged.port))
+    route = judged.start("--pod", "shop/web-1", identity=False)
+    assert serve_plain(route, request("/healthz")) == b"GET /healthz HTTP/1.1"
+    with pytest.raises(TlsRefused):
+        judged.end(route).shake()
+    down = Stream(route.connect())
+    down.send(request("/"))
+    assert down.exactly(len(PLAINTEXT)) == PLAINTEXT
+
+
 @pytest.mark.parametrize(
     "text",
     [

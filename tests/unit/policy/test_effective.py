@@ -49,6 +49,28 @@ def test_the_mode_is_that_of_the_nearest_level(
     assert (got.mtls_default, got.mtls_ports) == (default, ports)
 
 
+@pytest.mark.parametrize(
+    ("texts", "default", "ports"),
+    [
+        ([], "strict", {80: "permissive", 81: "strict"}),
+        ([peers("own", f"{{{OURS}, {PORTS}}}")], "strict", {80: "permissive", 81: "disable"}),
+        ([peers("mesh", "{mtls: {mode: PERMISSIVE}}", ROOT)], "permissive", {}),
+    ],
+)
+def test_flags_hold_where_no_object_says(
+    tmp_path: Path, texts: list[str], default: str, ports: Mapping[int, str]
+) -> None:
+    flags = {80: "permissive", 81: "strict"}
+    got = found(tmp_path, *texts, who=WHO._replace(mtls_default="strict", mtls_ports=flags))
+    assert (got.mtls_default, got.mtls_ports) == (default, ports)
+
+
+def test_our_flags_say_nothing_of_other_pods(tmp_path: Path) -> None:
+    who = WHO._replace(mtls_default="disable")
+    got = found(tmp_path, pod("web-2", ip="10.0.0.7"), who=who)
+    assert list(got.mesh) == ["10.0.0.7"]
+
+
 def test_the_oldest_of_two_counts_and_the_other_is_told_of(tmp_path: Path) -> None:
     got = found(
         tmp_path,
