@@ -106,7 +106,10 @@ def _issue(folder: Path, reader: Reader) -> str:
 
 def _rotate(folder: Path, _reader: Reader) -> str:
     Authority(folder).rotate()
-    return f"new root in {folder}; next: `trust` for each identity, `issue` each again, `retire`, `trust`"
+    return (
+        f"new root in {folder}; now `remora identity trust` every identity, `issue` each again,"
+        " `retire` the old root, and `trust` once more"
+    )
 
 
 def _trust(folder: Path, reader: Reader) -> str:
