@@ -122,6 +122,9 @@ cdef enum:
     SCRATCH_BYTES = 49664
     # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
     TLS_WRITE_BYTES_MAX = 65536
+    # Records that wait for a slow socket: a write, and as much again of answers of TLS itself. A
+    # peer that asks for more of them (key updates) and reads none is not worth the memory.
+    TLS_UNSENT_BYTES_MAX = 135168
     # A write whose records are larger than this is not copied out of OpenSSL's memory, and the
     # memory goes with it; below it the memory is kept for the next write, even by idle connections.
     TLS_KEPT_BYTES_MAX = 2048

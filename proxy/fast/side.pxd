@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.check cimport FP_ASSERT
-from proxy.fast.limits cimport BUF_BYTES, SCRATCH_BYTES, TLS_WRITE_BYTES_MAX
+from proxy.fast.limits cimport BUF_BYTES, SCRATCH_BYTES, TLS_UNSENT_BYTES_MAX, TLS_WRITE_BYTES_MAX
 from proxy.fast.peer cimport peer_forget
 from proxy.fast.platform cimport (
     EAGAIN, ECONNRESET, EINTR, ENOMEM, EPROTO, MSG_NOSIGNAL, SHUT_WR, errno, recv, send,
@@ -103,6 +103,11 @@ cdef inline uint32_t side_decrypt(worker_t* w, side_t* side) noexcept nogil:
     return total
 
 
+# Does the peer ask for answers of TLS itself without reading them?
+cdef inline bint side_is_flooded(const side_t* side) noexcept nogil:
+    return side_has_unsent(side) and buf_length(side.tls.unsent) > TLS_UNSENT_BYTES_MAX
+
+
 # The same, from the socket. See side_recv().
 cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
@@ -131,6 +136,9 @@ cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
             return -1
         n = side_decrypt(w, side)
         if side_push(w, side) != FP_OK:         # an answer of TLS itself: a key update, an alert
+            return -1
+        if side_is_flooded(side):
+            set_errno(EPROTO)
             return -1
         if n > 0:
             return n

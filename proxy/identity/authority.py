@@ -99,10 +99,19 @@ class Authority:
 
 def write_svid(folder: Path, issued: Issued) -> None:
     """Put tls.key, tls.crt and ca.crt in place at once, as the kubelet does: by swapping a link."""
+    _swap(folder, {"tls.key": issued.key, "tls.crt": issued.chain, "ca.crt": issued.bundle})
+
+
+def write_bundle(folder: Path, bundle: bytes) -> None:
+    """Give an identity another trust bundle; its key and certificate stay."""
+    files = {name: (folder / name).read_bytes() for name in ("tls.key", "tls.crt")}
+    _swap(folder, {**files, "ca.crt": bundle})
+
+
+def _swap(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / f"..{issued.leaf.serial_number:x}"
+    data = folder / f"..{secrets.token_hex(8)}"
     data.mkdir(mode=0o755)
-    files = {"tls.key": issued.key, "tls.crt": issued.chain, "ca.crt": issued.bundle}
     for name, text in files.items():
         _write(data / name, text, mode=0o600 if name.endswith(".key") else 0o644)
     before = (folder / "..data").resolve() if (folder / "..data").is_symlink() else None

@@ -21,6 +21,7 @@ usage: remora identity COMMAND DIR [flags]
   ca DIR        make a development CA in DIR: a root, an intermediate, a trust bundle
   issue DIR     make a key and a certificate in DIR, signed by the CA in --ca
   rotate DIR    give the CA in DIR a new root; the bundle keeps the old ones
+  trust DIR     give the identity in DIR the bundle of --ca; its certificate stays
   retire DIR    trust only the newest root of the CA in DIR
   show DIR      check the identity in DIR and print who it is"""
 
@@ -42,7 +43,7 @@ TRUST_DOMAIN: Final = Option(
     help="ca: the trust domain that it speaks for",
 )
 CA: Final = Option(
-    flag="--ca", parse=Path, default="ca", metavar="DIR", help="issue: the folder of the CA"
+    flag="--ca", parse=Path, default="ca", metavar="DIR", help="issue, trust: the folder of the CA"
 )
 NAMESPACE: Final = Option(
     flag="--namespace", parse=str, default="default", metavar="NAME", help="issue: whose"
@@ -105,7 +106,15 @@ def _issue(folder: Path, reader: Reader) -> str:
 
 def _rotate(folder: Path, _reader: Reader) -> str:
     Authority(folder).rotate()
-    return f"new root in {folder}; issue again, spread the bundle, then `remora identity retire`"
+    return (
+        f"new root in {folder}; now `remora identity trust` every identity, `issue` each again,"
+        " `retire` the old root, and `trust` once more"
+    )
+
+
+def _trust(folder: Path, reader: Reader) -> str:
+    authority.write_bundle(folder, Authority(reader.one(CA)).bundle)
+    return f"{folder} trusts what {reader.one(CA)} trusts now"
 
 
 def _retire(folder: Path, _reader: Reader) -> str:
@@ -121,6 +130,7 @@ COMMANDS: Final[dict[str, Callable[[Path, Reader], str]]] = {
     "ca": _ca,
     "issue": _issue,
     "rotate": _rotate,
+    "trust": _trust,
     "retire": _retire,
     "show": _show,
 }

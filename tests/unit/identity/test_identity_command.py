@@ -35,11 +35,22 @@ def test_a_new_root_is_trusted_beside_the_old_one_until_that_is_retired(
     run("issue", new, "--ca", ca)
     assert run("show", old) == run("show", new) == 0
     run("retire", ca)
-    (old / "ca.crt").unlink()
-    (old / "ca.crt").write_bytes((ca / "bundle.crt").read_bytes())
+    assert run("trust", old, "--ca", ca) == 0
     capsys.readouterr()
     assert run("show", old) == 1
     assert "chain does not hold" in capsys.readouterr().err
+
+
+def test_an_identity_learns_of_a_new_root_and_keeps_its_certificate(tmp_path: Path) -> None:
+    ca, web = tmp_path / "ca", tmp_path / "web"
+    run("ca", ca)
+    run("issue", web, "--ca", ca)
+    kept = [(web / name).read_bytes() for name in ("tls.key", "tls.crt")]
+    run("rotate", ca)
+    assert run("trust", web, "--ca", ca) == run("trust", web, "--ca", ca) == 0
+    assert [(web / name).read_bytes() for name in ("tls.key", "tls.crt")] == kept
+    assert (web / "ca.crt").read_bytes() == (ca / "bundle.crt").read_bytes()
+    assert len([path for path in web.iterdir() if path.is_dir() and not path.is_symlink()]) == 1
 
 
 @pytest.mark.parametrize(
