@@ -61,8 +61,8 @@ class Publisher:
         self._engine.publish(draft(self._config, self._listeners, trust, judgement))
 
     def _on_policy(self, log: Log) -> None:
-        self._warn(log)
         self.publish()
+        self._warn(log)
 
     def _own_identity(self) -> str:
         """Return who we are: what we can prove, else what the manifests say."""

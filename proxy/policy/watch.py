@@ -104,6 +104,7 @@ class PolicyWatch:
                 hint="what was read before stays in force; see `remora ctl policy`",
             )
             return
+        self.on_change()
         self._log.info(
             "manifests_loaded",
             **self.objects.counts(),
@@ -111,7 +112,6 @@ class PolicyWatch:
             if self.effective
             else [],
         )
-        self.on_change()
 
     def _take(self, objects: Objects) -> None:
         """Make objects the ones that count; all or nothing."""

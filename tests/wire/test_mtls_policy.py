@@ -224,7 +224,9 @@ def test_strict_without_an_identity_lets_nobody_in_and_says_so(judged: Judged) -
     assert logged(route.proxy, "no_identity")["mode"] == "strict"
     with contextlib.suppress(ConnectionResetError):  # as early as that
         expect_reset(route.connect())
-    route.proxy.wait_closed("no_identity")
+    # The connection of before was plaintext on a port that takes none any more.
+    closed = {"plaintext_refused": 1, "no_identity": 1}
+    eventually("both closed", lambda: route.proxy.closed_by_reason() == closed)
 
 
 def test_the_pages_show_the_mode_that_is_in_force(judged: Judged) -> None:
