@@ -143,6 +143,7 @@ cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
 # record more can come of it. Clears side.is_readable when there is no more.
 cdef inline int64_t side_recv(worker_t* w, side_t* side, uint32_t limit) noexcept nogil:
     cdef int64_t n
+    FP_ASSERT(limit <= SCRATCH_BYTES)
     if side.tls != NULL:
         return side_recv_tls(w, side)
     n = recv(side.fd, w.scratch, limit, 0)
@@ -177,6 +178,10 @@ cdef inline int64_t side_send(
     cdef int status
     if side.tls == NULL:
         return send(side.fd, source, length, MSG_NOSIGNAL)
+    FP_ASSERT(side.tls.state == TLS_OPEN)
+    if side.tls.state != TLS_OPEN:              # whatever our fault: nothing for a stranger
+        set_errno(EPROTO)
+        return -1
     status = side_flush(w, side)
     if status == FP_AGAIN:
         set_errno(EAGAIN)

@@ -31,9 +31,9 @@ class World:
         missing = module.load_openssl(symbols.addresses(module.openssl_functions()))
         assert not missing, missing
         root = Signer.root("root of a test")
-        signer = root.below("intermediate of a test")
-        self.svid: Svid = signer.issue()
-        web = signer.issue(GOOD.but(uris=(WEB,)))
+        self._signer = root.below("intermediate of a test")
+        self.svid: Svid = self._signer.issue()
+        web = self._signer.issue(GOOD.but(uris=(WEB,)))
         bundle = root.certificate.public_bytes(serialization.Encoding.PEM)
         own = material.load(web.key_pem(), web.chain_pem(), bundle)
         self.contexts = contexts.build(own, 1, module.alpn_callback())
@@ -49,6 +49,10 @@ class World:
             mesh=[(*peer, GOOD.uris[0].encode())],
             target_modes=[TLS_MODES.index("strict"), TLS_MODES.index("disable")],
         )
+
+    def renew(self) -> None:
+        """Give the test's own ends another certificate."""
+        self.svid = self._signer.issue()
 
     def close(self) -> None:
         self.app.close()

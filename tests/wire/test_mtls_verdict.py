@@ -1,0 +1,132 @@
+"""Mesh TLS to a peer that nobody knows yet: not a byte for it before the verdict."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from OpenSSL import SSL
+
+from proxy import _fastpath
+from tests.support import tls
+from tests.support.http import request, response
+from tests.support.mesh_stepper import MeshStepper, World
+from tests.support.sockets import PATIENCE_S, READ_BYTES, accepted, reset
+from tests.support.tls import TlsEnd
+
+SECRET: Final = b"\0for one peer only"
+ROUNDS: Final = 5
+
+
+class Gate:
+    """A worker that dials a mesh endpoint, played by the test; it answers questions when told."""
+
+    def __init__(self) -> None:
+        self.world = World(_fastpath)
+        self.world.peer.settimeout(PATIENCE_S)
+        self.stepper = MeshStepper(self.world).begin()
+        self.sockets: list[socket.socket] = []
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        self.stepper.stop()
+        self.world.close()
+        assert not any(self.stepper.engine.stats()["live"])
+
+    def publish(self, **changed: int) -> None:
+        self.stepper.engine.publish(self.world.snapshot(2, **changed))
+
+    def tick(self) -> None:
+        """Without the answers that MeshStepper.tick() gives."""
+        for _ in range(ROUNDS):
+            self.stepper.engine.tick(0, 2)
+
+    def dial(self) -> socket.socket:
+        sock = socket.create_connection(self.stepper.gate, timeout=PATIENCE_S)
+        self.sockets.append(sock)
+        self.tick()
+        return sock
+
+    def accept(self) -> TlsEnd:
+        """The worker's connection, nothing said yet."""
+        sock = accepted(self.world.peer)
+        self.sockets.append(sock)
+        sock.settimeout(0)
+        return TlsEnd(sock, tls.context(self.world.svid), is_server=True)
+
+    def move(self, end: TlsEnd) -> None:
+        self.tick()
+        with contextlib.suppress(BlockingIOError):
+            end.hear()
+
+    def shake(self, end: TlsEnd) -> TlsEnd:
+        """The whole handshake, as far as OpenSSL goes: who the peer is, is not known then."""
+        self.move(end)
+        while not end.step():
+            self.move(end)
+        self.tick()
+        return end
+
+    def heard(self, end: TlsEnd) -> bytes:
+        """What the peer has been told by now."""
+        self.move(end)
+        try:
+            return bytes(end.ssl.recv(READ_BYTES))
+        except SSL.WantReadError:
+            return b""
+
+    def answer(self) -> None:
+        for _ in range(ROUNDS):
+            self.stepper.tick(2)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.close()
+
+
+def test_a_word_during_the_handshake_waits_for_its_end(gate: Gate) -> None:
+    gate.publish(http=0)
+    down = gate.dial()
+    down.sendall(SECRET)
+    end = gate.accept()
+    gate.tick()
+    down.sendall(SECRET)
+    gate.shake(end)
+    gate.answer()
+    assert gate.heard(end) == SECRET * 2
+
+
+def test_a_peer_without_a_verdict_is_told_nothing(gate: Gate) -> None:
+    gate.publish(http=0)
+    down = gate.dial()
+    end = gate.shake(gate.accept())
+    down.sendall(SECRET)
+    assert gate.heard(end) == b""
+    gate.answer()
+    assert gate.heard(end) == SECRET
+
+
+def test_a_request_sent_again_waits_for_the_verdict_on_its_new_peer(gate: Gate) -> None:
+    down = gate.dial()
+    first = gate.shake(gate.accept())
+    gate.answer()
+    down.sendall(request("/first"))
+    assert gate.heard(first).startswith(b"GET /first ")
+    first.sendall(response(b"1"))
+    gate.answer()
+    assert down.recv(READ_BYTES).endswith(b"1")
+    down.sendall(request("/second"))
+    assert gate.heard(first).startswith(b"GET /second ")
+    gate.world.renew()  # another certificate: it is asked about anew
+    reset(first.sock)
+    gate.tick()
+    second = gate.shake(gate.accept())
+    down.sendall(request("/third"))  # an event of the downstream meanwhile
+    assert gate.heard(second) == b""
+    gate.answer()
+    assert gate.heard(second).startswith(b"GET /second ")
