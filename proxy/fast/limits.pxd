@@ -122,6 +122,12 @@ cdef enum:
     SCRATCH_BYTES = 49664
     # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
     TLS_WRITE_BYTES_MAX = 65536
+    # Records that a socket did not take: a write, and what TLS itself answers meanwhile. A peer that
+    # asks for new keys again and again, and reads no answer, must not fill our memory.
+    TLS_UNSENT_BYTES_MAX = 262144
+    # Full reads in a row, of one turn, in which there is not a word: OpenSSL bears 32 empty records
+    # (each of 16 KiB with its padding); beyond that a flood only wants our time.
+    TLS_WORDLESS_READS_MAX = 16
     # A write whose records are larger than this is not copied out of OpenSSL's memory, and the
     # memory goes with it; below it the memory is kept for the next write, even by idle connections.
     TLS_KEPT_BYTES_MAX = 2048
@@ -131,3 +137,5 @@ cdef enum:
     PEER_BUCKETS = 1024
     # Certificates on their way to Python, a worker; a handshake that finds no place fails.
     QUESTIONS_MAX = 256
+    # How long Python may take for an answer before it is asked again: it answers within ms.
+    ASK_AGAIN_MS = 1000

@@ -35,7 +35,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.side cimport (
     side_both_plain, side_flush, side_has_unsent, side_is_written, side_recv, side_send,
-    side_shutdown, side_trim,
+    side_shutdown, side_trim, side_turn_bytes,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
@@ -205,7 +205,7 @@ cdef inline int relay_copy(
     cdef int64_t n = side_recv(w, source, limit)
     if n <= 0:
         return relay_read_ended(w, c, i, n)
-    turn_bytes[0] -= n
+    turn_bytes[0] -= side_turn_bytes(source, n)
     relay_count_read(w, c, i, n)
     if c.protocol == PROTOCOL_PENDING:
         relay_detect(w, c, i, w.scratch, <uint32_t>n)

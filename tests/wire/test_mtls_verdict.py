@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -35,8 +36,8 @@ class Gate:
         self.world.close()
         assert not any(self.stepper.engine.stats()["live"])
 
-    def publish(self, **changed: int) -> None:
-        self.stepper.engine.publish(self.world.snapshot(2, **changed))
+    def publish(self, *, door: str = "strict", **changed: int) -> None:
+        self.stepper.engine.publish(self.world.snapshot(2, door=door, **changed))
 
     def tick(self) -> None:
         """Without the answers that MeshStepper.tick() gives."""
@@ -130,3 +131,59 @@ def test_a_request_sent_again_waits_for_the_verdict_on_its_new_peer(gate: Gate) 
     assert gate.heard(second) == b""
     gate.answer()
     assert gate.heard(second).startswith(b"GET /second ")
+
+
+def test_a_certificate_whose_verdict_got_lost_is_asked_about_again(gate: Gate) -> None:
+    gate.publish(http=0)
+    gate.dial()
+    gate.shake(gate.accept())
+    assert len(gate.stepper.engine.read_questions(10)) == 1  # and nobody answers
+    deadline = time.monotonic() + PATIENCE_S
+    while gate.stepper.handshakes() == 0:
+        assert time.monotonic() < deadline, "nobody with that certificate is let in any more"
+        gate.dial()
+        gate.shake(gate.accept())
+        gate.answer()
+    gate.stepper.tick_until("those who waited", lambda: gate.stepper.handshakes() > 1)
+
+
+# --- a ClientHello that comes late ---------------------------------------------------------------
+
+
+def test_a_client_hello_has_its_time_from_when_it_comes(gate: Gate) -> None:
+    """Who may speak plaintext may be silent for long; its handshake is not late for that."""
+    gate.publish(door="permissive", tls_ms=200)
+    sock = socket.create_connection(gate.stepper.door, timeout=PATIENCE_S)
+    gate.sockets.append(sock)
+    sock.settimeout(0)
+    opened = time.monotonic()
+    gate.stepper.tick_until("a late hour", lambda: time.monotonic() > opened + 0.3)
+    end = TlsEnd(sock, tls.context(gate.world.svid), alpn=tls.ALPN_TCP)
+    while not end.step():
+        gate.move(end)
+    gate.answer()
+    assert gate.stepper.closed("tls_timeout") == 0
+    assert gate.stepper.handshakes() == 1
+
+
+def test_a_dial_that_failed_before_a_client_hello_is_made_again_after_it(gate: Gate) -> None:
+    gate.publish(door="permissive")
+    address = gate.world.app.getsockname()
+    gate.world.app.close()
+    sock = socket.create_connection(gate.stepper.door, timeout=PATIENCE_S)
+    gate.sockets.append(sock)
+    sock.settimeout(0)
+    gate.tick()
+    gate.world.app = socket.create_server(address)
+    end = TlsEnd(sock, tls.context(gate.world.svid), alpn=tls.ALPN_ANY)
+    while not end.step():
+        gate.move(end)
+    gate.answer()
+    app, _ = gate.world.app.accept()
+    gate.sockets.append(app)
+    begun = time.monotonic()
+    gate.stepper.tick_until("its grace to be over", lambda: time.monotonic() > begun + 0.4)
+    assert gate.stepper.closed("connect_refused") == 0
+    end.sendall(SECRET)
+    gate.tick()
+    assert app.recv(READ_BYTES) == SECRET
