@@ -41,13 +41,15 @@ class World:
         for listener in (self.app, self.peer):
             listener.settimeout(0)
 
-    def snapshot(self, version: int, *, door: str = "strict", **changed: int) -> Any:  # noqa: ANN401 - of any build
-        """`door`: the TLS mode of whoever comes to that."""
+    def snapshot(
+        self, version: int, *, door: str = "strict", mesh: bool = True, **changed: int
+    ) -> Any:  # noqa: ANN401 - of any build
+        """`door`: the TLS mode of whoever comes to that. `mesh`: `peer` is meshed."""
         app, peer = address_of(self.app), address_of(self.peer)
         return self.module.Snapshot(
             *(version, SETTINGS | changed, [app, peer]),
             tls=self.contexts,
-            mesh=[(*peer, GOOD.uris[0].encode())],
+            mesh=[(*peer, GOOD.uris[0].encode())] if mesh else [],
             target_modes=[TLS_MODES.index(door), TLS_MODES.index("disable")],
         )
 

@@ -28,6 +28,7 @@ class Gate:
         self.world.peer.settimeout(PATIENCE_S)
         self.stepper = MeshStepper(self.world).begin()
         self.sockets: list[socket.socket] = []
+        self.version = 1
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -36,8 +37,10 @@ class Gate:
         self.world.close()
         assert not any(self.stepper.engine.stats()["live"])
 
-    def publish(self, *, door: str = "strict", **changed: int) -> None:
-        self.stepper.engine.publish(self.world.snapshot(2, door=door, **changed))
+    def publish(self, *, door: str = "strict", mesh: bool = True, **changed: int) -> None:
+        self.version += 1
+        snapshot = self.world.snapshot(self.version, door=door, mesh=mesh, **changed)
+        self.stepper.engine.publish(snapshot)
 
     def tick(self) -> None:
         """Without the answers that MeshStepper.tick() gives."""
@@ -145,6 +148,23 @@ def test_a_certificate_whose_verdict_got_lost_is_asked_about_again(gate: Gate) -
         gate.shake(gate.accept())
         gate.answer()
     gate.stepper.tick_until("those who waited", lambda: gate.stepper.handshakes() > 1)
+
+
+def test_a_request_does_not_take_what_was_dialled_before_the_endpoint_was_meshed(
+    gate: Gate,
+) -> None:
+    gate.publish(mesh=False)
+    down = gate.dial()
+    plain = accepted(gate.world.peer)
+    gate.sockets.append(plain)
+    gate.tick()
+    gate.publish()
+    down.sendall(request("/secret"))
+    gate.tick()
+    assert plain.recv(READ_BYTES) == b""
+    end = gate.shake(gate.accept())
+    gate.answer()
+    assert gate.heard(end).startswith(b"GET /secret ")
 
 
 # --- a ClientHello that comes late ---------------------------------------------------------------
