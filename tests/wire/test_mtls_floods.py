@@ -11,7 +11,7 @@ import pytest
 from proxy import _fastpath
 from tests.support.key_updates import UPDATE_REQUESTED, Updater
 from tests.support.mesh_stepper import MeshStepper, World
-from tests.support.sockets import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 SMALL: Final = 4_096
 UPDATES: Final = 60_000

@@ -13,8 +13,9 @@ from proxy import _fastpath
 from tests.support import tls
 from tests.support.http import request, response
 from tests.support.mesh_stepper import MeshStepper, World
-from tests.support.sockets import PATIENCE_S, READ_BYTES, accepted, reset
+from tests.support.sockets import READ_BYTES, accepted, reset
 from tests.support.tls import TlsEnd
+from tests.support.waiting import PATIENCE_S
 
 SECRET: Final = b"\0for one peer only"
 ROUNDS: Final = 5
