@@ -120,10 +120,10 @@ cdef enum:
     # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that
     # was not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
     SCRATCH_BYTES = 49664
-    # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
+    # Plaintext given to TLS at once: four records.
     TLS_WRITE_BYTES_MAX = 65536
-    # Records that a socket did not take: a write, and what TLS itself answers meanwhile. A peer that
-    # asks for new keys again and again, and reads no answer, must not fill our memory.
+    # Records that a socket did not take: a write, and what TLS itself answers meanwhile. A peer
+    # that asks for new keys and reads no answer must not fill our memory.
     TLS_UNSENT_BYTES_MAX = 262144
     # Full reads in a row, of one turn, in which there is not a word: OpenSSL bears 32 empty records
     # (each of 16 KiB with its padding); beyond that a flood only wants our time.
