@@ -59,6 +59,8 @@ cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept n
 cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
     if c.mode == MODE_LINGER:
         return c.active_ms + LINGER_MS
+    if c.mode == MODE_TLS and c.down.tls != NULL:
+        return c.down.tls.began_us // 1000 + w.snapshot.tls_ms
     if c.mode == MODE_TLS:
         return c.opened_us // 1000 + w.snapshot.tls_ms
     if c.phase == PHASE_CONNECTING and c.up != NULL and c.up.side.tls != NULL:

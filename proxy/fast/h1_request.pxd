@@ -36,7 +36,7 @@ from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
 )
 from proxy.fast.request_log cimport h1_log_peer, h1_log_request
-from proxy.fast.side cimport side_both_plain, side_is_written, side_recv
+from proxy.fast.side cimport side_both_plain, side_is_written, side_recv, side_turn_bytes
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, FLOW_SPLICE, MODE_HTTP, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD,
     REQUEST_WAITS, UPSTREAM, body_t, buf_t, conn_t, exchange_t, h1_head_t, worker_t,
@@ -327,7 +327,7 @@ cdef inline void h1_pump_request(worker_t* w, conn_t* c, int64_t* turn_bytes) no
             return
         if status != FP_OK:
             return
-        turn_bytes[0] -= length
+        turn_bytes[0] -= side_turn_bytes(&c.down, length)
         if x == NULL or x.request_state == REQUEST_HEAD:
             used = h1_on_request_head(w, c, source, length)
         else:

@@ -26,7 +26,7 @@ from proxy.fast.reasons cimport (
     HEADER_UPGRADE, REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
 )
 from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
-from proxy.fast.side cimport side_is_written, side_recv, side_trim
+from proxy.fast.side cimport side_is_written, side_recv, side_trim, side_turn_bytes
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, h1_head_t, up_t, worker_t,
@@ -248,7 +248,7 @@ cdef inline void h1_pump_response(worker_t* w, conn_t* c, int64_t* turn_bytes) n
             h1_on_upstream_gone(w, c)
             return
         relay_count_read(w, c, UPSTREAM, n)
-        turn_bytes[0] -= n
+        turn_bytes[0] -= side_turn_bytes(&up.side, n)
         source = w.scratch
         length = <uint32_t>n
         if up.pending != NULL:

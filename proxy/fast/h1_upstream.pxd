@@ -50,6 +50,8 @@ cdef inline pool_t* h1_fit_pool(worker_t* w, conn_t* c) noexcept nogil:
 cdef inline int h1_acquire(worker_t* w, conn_t* c) noexcept nogil:
     cdef pool_t* pool
     cdef uint8_t reason
+    if c.up != NULL and c.phase != PHASE_CONNECTING and not upstream_is_fit(w, c, c.up):
+        conn_drop_upstream(w, c, False)         # dialled at accept, before the mesh was as it is
     if c.up == NULL:
         pool = h1_fit_pool(w, c)
         if pool != NULL and pool_take_idle(w, pool, c):

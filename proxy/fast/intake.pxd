@@ -61,6 +61,8 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
 cdef inline void intake_to_tls(worker_t* w, conn_t* c) noexcept nogil:
     memset(&c.detect, 0, sizeof(detect_t))
     c.speaker = SPEAKER_NONE
+    c.dial_reason = 0                   # it gets a dial of its own
+    c.flows[DOWNSTREAM].read_bytes = 0  # records are nobody's words
     if c.sni != NULL:
         slab_give(&w.snis, c.sni)
         c.sni = NULL

@@ -120,11 +120,14 @@ cdef enum:
     # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that
     # was not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
     SCRATCH_BYTES = 49664
-    # Plaintext given to TLS at once: four records, and the most that a slow socket leaves with us.
+    # Plaintext given to TLS at once: four records.
     TLS_WRITE_BYTES_MAX = 65536
-    # Records that wait for a slow socket: a write, and as much again of answers of TLS itself. A
-    # peer that asks for more of them (key updates) and reads none is not worth the memory.
-    TLS_UNSENT_BYTES_MAX = 135168
+    # Records that a socket did not take: a write, and what TLS itself answers meanwhile. A peer
+    # that asks for new keys and reads no answer must not fill our memory.
+    TLS_UNSENT_BYTES_MAX = 262144
+    # Full reads in a row, of one turn, in which there is not a word: OpenSSL bears 32 empty records
+    # (each of 16 KiB with its padding); beyond that a flood only wants our time.
+    TLS_WORDLESS_READS_MAX = 16
     # A write whose records are larger than this is not copied out of OpenSSL's memory, and the
     # memory goes with it; below it the memory is kept for the next write, even by idle connections.
     TLS_KEPT_BYTES_MAX = 2048
@@ -134,6 +137,8 @@ cdef enum:
     PEER_BUCKETS = 1024
     # Certificates on their way to Python, a worker; a handshake that finds no place fails.
     QUESTIONS_MAX = 256
+    # How long Python may take for an answer before it is asked again: it answers within ms.
+    ASK_AGAIN_MS = 1000
     # The same in the log of denials, where it must be whole: the longest that Kubernetes' names can
     # make has 400 bytes.
     DENIAL_PEER_BYTES_MAX = 512

@@ -35,7 +35,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.side cimport (
     side_both_plain, side_flush, side_has_unsent, side_is_written, side_recv, side_send,
-    side_shutdown, side_trim,
+    side_shutdown, side_trim, side_turn_bytes,
 )
 from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count, count_many
@@ -100,6 +100,12 @@ cdef inline void relay_break(worker_t* w, conn_t* c, int i, int error) noexcept 
     conn_close(w, c, relay_failure(1 - i, error))
 
 
+# May bytes of flow `i` be written now? A dial in mesh TLS can write long before it is known who is
+# there: until then, nothing is for it.
+cdef inline bint relay_may_write(const conn_t* c, int i) noexcept nogil:
+    return c.sides[1 - i].is_writable and not (i == DOWNSTREAM and c.phase == PHASE_CONNECTING)
+
+
 # Write what waits in flow `i`. FP_OK: nothing waits any more. FP_AGAIN: the target is full.
 # FP_DONE: the connection is closed.
 cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
@@ -108,7 +114,7 @@ cdef inline int relay_flush(worker_t* w, conn_t* c, int i) noexcept nogil:
     cdef int64_t n
     cdef int status
     while not side_is_written(c, i):
-        if not target.is_writable:
+        if not relay_may_write(c, i):
             return FP_AGAIN
         if side_has_unsent(target):
             status = side_flush(w, target)
@@ -158,7 +164,7 @@ cdef inline int relay_write(
 ) noexcept nogil:
     cdef side_t* target = c.sides[1 - i]
     cdef int64_t written = 0
-    if side_is_written(c, i) and target.is_writable:
+    if side_is_written(c, i) and relay_may_write(c, i):
         written = side_send(w, target, source, length)
         if written < 0:
             if errno != EAGAIN and errno != EINTR:
@@ -199,7 +205,7 @@ cdef inline int relay_copy(
     cdef int64_t n = side_recv(w, source, limit)
     if n <= 0:
         return relay_read_ended(w, c, i, n)
-    turn_bytes[0] -= n
+    turn_bytes[0] -= side_turn_bytes(source, n)
     relay_count_read(w, c, i, n)
     if c.protocol == PROTOCOL_PENDING:
         relay_detect(w, c, i, w.scratch, <uint32_t>n)
@@ -304,14 +310,16 @@ cdef inline void relay_pass_fin(worker_t* w, conn_t* c, int i) noexcept nogil:
     conn_arm_timer(w, c)
 
 
-# While the upstream is being dialled: read what the downstream says, up to one buffer.
+# While the upstream is being dialled: read what the downstream says, up to one buffer. More may be
+# held already: by the look at its first bytes, or because records hold more than was wanted.
 cdef inline void relay_read_early(worker_t* w, conn_t* c) noexcept nogil:
     cdef flow_t* flow = &c.flows[DOWNSTREAM]
     cdef int64_t turn_bytes = BUF_BYTES
-    cdef int64_t room
+    cdef uint32_t held_bytes
     while c.sides[DOWNSTREAM].is_readable and not flow.has_eof:
-        room = BUF_BYTES if flow.held == NULL else BUF_BYTES - buf_length(flow.held)
-        if room <= 0 or relay_copy(w, c, DOWNSTREAM, <uint32_t>room, &turn_bytes) != FP_OK:
+        held_bytes = 0 if flow.held == NULL else buf_length(flow.held)
+        if held_bytes >= BUF_BYTES or relay_copy(
+                w, c, DOWNSTREAM, BUF_BYTES - held_bytes, &turn_bytes) != FP_OK:
             return
 
 

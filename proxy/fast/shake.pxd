@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy
 
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_queue_ready
-from proxy.fast.limits cimport BUF_BYTES, SHA256_BYTES
+from proxy.fast.limits cimport ASK_AGAIN_MS, BUF_BYTES, SHA256_BYTES
 from proxy.fast.openssl cimport openssl
 from proxy.fast.peer cimport peer_find, peer_free, peer_new
 from proxy.fast.platform cimport (
@@ -24,7 +24,7 @@ from proxy.fast.reasons cimport (
     TLS_FAILED_NO_CERTIFICATE, TLS_FAILED_RESOURCES, TLS_FAILED_UNEXPECTED,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
-from proxy.fast.side cimport side_decrypt, side_note_read, side_push
+from proxy.fast.side cimport side_decrypt, side_flush, side_note_read, side_push
 from proxy.fast.snapshot cimport mesh_t
 from proxy.fast.stats cimport count, observe
 from proxy.fast.tls cimport tls_feed, tls_shake
@@ -58,9 +58,16 @@ cdef inline bint shake_ask(worker_t* w, peer_t* peer, void* certificate) noexcep
     question.certificate = certificate
     question.bundle_generation = peer.bundle_generation
     memcpy(question.digest, peer.digest, SHA256_BYTES)
+    peer.asked_ms = w.now_ms
     ring_post(&w.questions)
     w.must_wake_python = 1
     return True
+
+
+# Did the answer get lost? Whoever comes next asks again, or nobody with that certificate would ever
+# be let in. An answer that comes twice is heard once.
+cdef inline bint shake_is_late(const worker_t* w, const peer_t* peer) noexcept nogil:
+    return peer.state == PEER_ASKED and w.now_ms - peer.asked_ms >= ASK_AGAIN_MS
 
 
 # The handshake is over: find the peer of the certificate, or ask. FP_OK: tls.peer is there, and
@@ -89,7 +96,7 @@ cdef inline int shake_meet(worker_t* w, tls_t* tls) noexcept nogil:
             openssl.X509_free(certificate)
             tls.failure = TLS_FAILED_RESOURCES
             return FP_DONE
-    else:
+    elif not shake_is_late(w, peer) or not shake_ask(w, peer, certificate):
         openssl.X509_free(certificate)
     tls.peer = peer
     peer.use_count += 1
@@ -131,6 +138,9 @@ cdef inline int shake_judge(
 cdef inline int shake_finish(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
     cdef uint32_t n = side_decrypt(w, side)
+    if side_push(w, side) != FP_OK:             # what TLS answers to what stood behind it
+        tls.failure = TLS_FAILED_CLOSED
+        return FP_DONE
     tls.state = TLS_ASKING
     if n > 0 and not buf_append(&w.bufs, &tls.plain, w.scratch, n):
         tls.failure = TLS_FAILED_RESOURCES
@@ -172,13 +182,15 @@ cdef inline int shake_pump(
     cdef int status = FP_OK
     while tls.state == TLS_SHAKING and status == FP_OK:
         status = tls_shake(tls)
-        if side_push(w, side) != FP_OK:         # also the alert that says why it failed
-            tls.failure = TLS_FAILED_CLOSED
+        # Also the alert that says why it failed; who is gone already does not change why.
+        if side_push(w, side) != FP_OK or side_flush(w, side) == FP_DONE:
             status = FP_DONE
         if status == FP_OK:
             status = shake_finish(w, side)
         elif status == FP_AGAIN:
             status = shake_recv(w, side)
+    if status == FP_OK and tls.state == TLS_ASKING:
+        status = side_flush(w, side)            # our last flight, where the socket was full
     if status == FP_OK and tls.state == TLS_ASKING:
         status = shake_judge(w, c, tls, mesh)
     if status == FP_DONE:

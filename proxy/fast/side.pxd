@@ -11,14 +11,16 @@ from libc.stdint cimport int64_t, uint32_t
 
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.check cimport FP_ASSERT
-from proxy.fast.limits cimport BUF_BYTES, SCRATCH_BYTES, TLS_UNSENT_BYTES_MAX, TLS_WRITE_BYTES_MAX
+from proxy.fast.limits cimport (
+    BUF_BYTES, SCRATCH_BYTES, TLS_UNSENT_BYTES_MAX, TLS_WORDLESS_READS_MAX, TLS_WRITE_BYTES_MAX,
+)
 from proxy.fast.peer cimport peer_forget
 from proxy.fast.platform cimport (
     EAGAIN, ECONNRESET, EINTR, ENOMEM, EPROTO, MSG_NOSIGNAL, SHUT_WR, errno, recv, send,
     set_errno, shutdown,
 )
 from proxy.fast.reasons cimport (
-    FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE, TLS_FAILED_RESOURCES,
+    FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE, TLS_FAILED_PROTOCOL, TLS_FAILED_RESOURCES,
 )
 from proxy.fast.stats cimport count_many, uncount
 from proxy.fast.tls cimport (
@@ -43,6 +45,10 @@ cdef inline int side_push(worker_t* w, side_t* side) noexcept nogil:
     cdef int64_t sent = 0
     if length == 0:
         return FP_OK
+    if tls.unsent != NULL and buf_length(tls.unsent) + length > TLS_UNSENT_BYTES_MAX:
+        tls.failure = TLS_FAILED_PROTOCOL
+        set_errno(EPROTO)
+        return FP_DONE
     if tls.unsent == NULL and side.is_writable:
         sent = send(side.fd, data, length, MSG_NOSIGNAL)
         if sent < 0:
@@ -103,15 +109,12 @@ cdef inline uint32_t side_decrypt(worker_t* w, side_t* side) noexcept nogil:
     return total
 
 
-# Does the peer ask for answers of TLS itself without reading them?
-cdef inline bint side_is_flooded(const side_t* side) noexcept nogil:
-    return side_has_unsent(side) and buf_length(side.tls.unsent) > TLS_UNSENT_BYTES_MAX
-
-
 # The same, from the socket. See side_recv().
 cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
     cdef int64_t n
+    cdef int reads = 0
+    tls.read_bytes = 0
     while True:
         if tls.plain != NULL:
             n = buf_length(tls.plain)
@@ -121,6 +124,8 @@ cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
             return n
         if tls.has_ended:
             return 0
+        if reads > TLS_WORDLESS_READS_MAX:
+            tls.failure = TLS_FAILED_PROTOCOL
         if tls.failure != TLS_FAILED_NONE:
             set_errno(EPROTO)
             return -1
@@ -131,14 +136,13 @@ cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
             set_errno(ECONNRESET)
             return -1
         side_note_read(side, n, BUF_BYTES)
+        reads += 1
+        tls.read_bytes += <uint32_t>n
         if not tls_feed(tls, w.cipher, <uint32_t>n):
             set_errno(ENOMEM)
             return -1
         n = side_decrypt(w, side)
         if side_push(w, side) != FP_OK:         # an answer of TLS itself: a key update, an alert
-            return -1
-        if side_is_flooded(side):
-            set_errno(EPROTO)
             return -1
         if n > 0:
             return n
@@ -151,11 +155,18 @@ cdef inline int64_t side_recv_tls(worker_t* w, side_t* side) noexcept nogil:
 # record more can come of it. Clears side.is_readable when there is no more.
 cdef inline int64_t side_recv(worker_t* w, side_t* side, uint32_t limit) noexcept nogil:
     cdef int64_t n
+    FP_ASSERT(limit <= SCRATCH_BYTES)
     if side.tls != NULL:
         return side_recv_tls(w, side)
     n = recv(side.fd, w.scratch, limit, 0)
     side_note_read(side, n, limit)
     return n
+
+
+# What a read of `n` bytes takes of a turn. In TLS the records count: they can be padded, or hold a
+# byte each, and they are what the time went into.
+cdef inline int64_t side_turn_bytes(const side_t* side, int64_t n) noexcept nogil:
+    return side.tls.read_bytes if side.tls != NULL and side.tls.read_bytes > n else n
 
 
 # Did this side say something, or end? An edge tells that of plaintext; of TLS it may have been
@@ -185,6 +196,10 @@ cdef inline int64_t side_send(
     cdef int status
     if side.tls == NULL:
         return send(side.fd, source, length, MSG_NOSIGNAL)
+    FP_ASSERT(side.tls.state == TLS_OPEN)
+    if side.tls.state != TLS_OPEN:              # whatever our fault: nothing for a stranger
+        set_errno(EPROTO)
+        return -1
     status = side_flush(w, side)
     if status == FP_AGAIN:
         set_errno(EAGAIN)

@@ -184,6 +184,7 @@ cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     tls_t*   next_waiter        # peer.first_waiter, valid while TLS_ASKING
     uint64_t began_us
     uint32_t bundle_generation  # of the trusted roots that it was made under
+    uint32_t read_bytes         # of records: what the last side_recv() took from the socket
     uint8_t  state              # TLS_*
     uint8_t  is_server
     uint8_t  failure            # TLS_FAILED_*; 0: none
@@ -204,6 +205,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     char*    id                 # own: SPIFFE ID, id_bytes long, not terminated; NULL before
     uint32_t use_count          # of tls_t that point here: 0 may be forgotten
     uint32_t bundle_generation  # of the trusted roots that it was verified against
+    uint64_t asked_ms           # when Python was asked last
     uint16_t id_bytes
     uint16_t namespace_at       # offsets into `id`; of no bytes where the path is not Istio's
     uint16_t namespace_bytes

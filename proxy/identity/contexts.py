@@ -12,7 +12,7 @@ from typing import Any, Final
 from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL, crypto
 
-from proxy.identity.material import CHAIN_MAX, Material
+from proxy.identity.material import CHAIN_MAX, Material, MaterialError
 
 CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 GROUPS: Final = b"X25519MLKEM768:X25519:P-256"
@@ -43,8 +43,14 @@ class Contexts:
 
 
 def build(material: Material, bundle_generation: int, alpn_callback: int) -> Contexts:
-    """Make the contexts of an identity; `alpn_callback` is the address of the workers' choice."""
-    server, client = _context(material), _context(material)
+    """Make the contexts of an identity; `alpn_callback` is the address of the workers' choice.
+
+    Raises MaterialError for what OpenSSL will not show to anybody.
+    """
+    try:
+        server, client = _context(material), _context(material)
+    except SSL.Error as fault:
+        raise MaterialError(f"OpenSSL refuses key or certificate: {fault}") from fault
     callback = _ffi.cast(
         "int(*)(SSL *, unsigned char **, unsigned char *, unsigned char *, unsigned int, void *)",
         alpn_callback,

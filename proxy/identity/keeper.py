@@ -44,6 +44,7 @@ class Keeper:
         self.counts = Counts()
         try:
             self.material = read_directory(directory)
+            self.contexts = contexts.build(self.material, 1, alpn_callback)
         except MaterialError as fault:
             raise StartError(
                 f"no identity: {fault}",
@@ -52,7 +53,6 @@ class Keeper:
                 EXIT_OS,
             ) from fault
         self.since = datetime.now(UTC)
-        self.contexts = contexts.build(self.material, 1, alpn_callback)
         self._warned_stage = 0
 
     def start(self) -> None:
@@ -89,13 +89,17 @@ class Keeper:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_S, self._look)  # first: whatever fails, we look again
         self._source.look(loop.time())
         self._watch_expiry()
-        self._timer = loop.call_later(LOOK_S, self._look)
 
     def _on_new(self, material: Material) -> None:
         generation = self.contexts.bundle_generation + _is_narrower(self.material, material)
-        self.contexts = contexts.build(material, generation, self._alpn_callback)
+        try:
+            self.contexts = contexts.build(material, generation, self._alpn_callback)
+        except MaterialError as fault:
+            self._on_bad(fault)
+            return
         self.material = material
         self.since = datetime.now(UTC)
         self.counts.rotations += 1
@@ -145,5 +149,6 @@ def _do_nothing() -> None:
 
 
 def _is_narrower(before: Material, after: Material) -> bool:
-    """Whether a root of the bundle before is trusted no more."""
-    return not set(before.bundle) <= set(after.bundle)
+    """Whether a root of the bundle before, or its trust domain, is trusted no more."""
+    is_moved = before.identity.trust_domain != after.identity.trust_domain
+    return is_moved or not set(before.bundle) <= set(after.bundle)

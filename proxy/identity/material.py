@@ -16,6 +16,7 @@ from proxy.identity.svid import SvidError
 
 CHAIN_MAX: Final = 8  # certificates of one chain, or roots of one bundle: more is a mistake
 RSA_BITS_MIN: Final = 2048
+CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")  # RFC 8446 section 4.2.3
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
@@ -106,4 +107,6 @@ def _private_key(pem: bytes) -> PrivateKey:
         raise MaterialError("the key must be ECDSA, Ed25519 or RSA")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < RSA_BITS_MIN:
         raise MaterialError(f"an RSA key needs {RSA_BITS_MIN} bits, not {key.key_size}")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in CURVES:
+        raise MaterialError(f"TLS 1.3 cannot sign with the curve {key.curve.name}")
     return key

@@ -62,13 +62,19 @@ def series(first: Metrics, second: Metrics) -> list[dict[str, str]]:
 
 
 def check(folder: Path, scrapes: tuple[Metrics, Metrics], query: str, expected: Expected) -> None:
+    check_series(folder, series(*scrapes), query, expected)
+
+
+def check_series(
+    folder: Path, stored: list[dict[str, str]], query: str, expected: Expected
+) -> None:
     asked: dict[str, Any] = {
         "expr": query,
         "eval_time": f"{INTERVAL_S}s",
         "exp_samples": [{"labels": labels, "value": value} for labels, value in expected.items()],
     }
     interval = f"{INTERVAL_S}s"
-    test = {"interval": interval, "input_series": series(*scrapes), "promql_expr_test": [asked]}
+    test = {"interval": interval, "input_series": stored, "promql_expr_test": [asked]}
     file = folder / "test.json"  # every JSON is YAML
     file.write_text(json.dumps({"evaluation_interval": interval, "tests": [test]}))
     said_by("promtool", "test", "rules", str(file))
@@ -86,6 +92,8 @@ def test_every_query_of_the_documentation_is_asked_here() -> None:
         "Latency",
         "What the proxy answered itself",
         "Share of requests that found an open connection",
+        "Share of traffic that is in mesh TLS",
+        "Hours until the certificate ends",
     ]
 
 
@@ -114,6 +122,28 @@ def test_answers_of_the_proxys_own_are_told_by_flag(
 ) -> None:
     query = f"round({INTERVAL_S} * {QUERIES['What the proxy answered itself']}, 0.001)"
     check(tmp_path, scrapes, query, {'{service="mail", flag="UF", status_code="503"}': 1})
+
+
+def test_half_of_the_traffic_in_mesh_tls_is_a_share_of_one_half(tmp_path: Path) -> None:
+    """Bytes are counted on both sides of the proxy; those inside mesh TLS are on one."""
+    counted = {
+        'remora_tls_bytes_total{flow="received"}': 600,
+        'remora_tls_bytes_total{flow="sent"}': 200,
+        'tcp_read_bytes_total{peer="src"}': 1_000,
+        'tcp_read_bytes_total{peer="dst"}': 1_000,
+        'tcp_write_bytes_total{peer="src"}': 600,
+        'tcp_write_bytes_total{peer="dst"}': 600,
+    }
+    stored = [{"series": name, "values": f"0 {value}"} for name, value in counted.items()]
+    query = QUERIES["Share of traffic that is in mesh TLS"]
+    check_series(tmp_path, stored, query, {"{}": 0.5})
+
+
+def test_the_hours_that_a_certificate_has_left_are_known(tmp_path: Path) -> None:
+    ends = INTERVAL_S + 7_200
+    name = "remora_identity_expiry_timestamp_seconds"
+    stored = [{"series": name, "values": f"{ends} {ends}"}]
+    check_series(tmp_path, stored, QUERIES["Hours until the certificate ends"], {"{}": 2})
 
 
 def test_the_share_of_connections_that_were_open_already_is_known(

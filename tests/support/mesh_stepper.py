@@ -31,9 +31,9 @@ class World:
         missing = module.load_openssl(symbols.addresses(module.openssl_functions()))
         assert not missing, missing
         root = Signer.root("root of a test")
-        signer = root.below("intermediate of a test")
-        self.svid: Svid = signer.issue()
-        web = signer.issue(GOOD.but(uris=(WEB,)))
+        self._signer = root.below("intermediate of a test")
+        self.svid: Svid = self._signer.issue()
+        web = self._signer.issue(GOOD.but(uris=(WEB,)))
         bundle = root.certificate.public_bytes(serialization.Encoding.PEM)
         own = material.load(web.key_pem(), web.chain_pem(), bundle)
         self.contexts = contexts.build(own, 1, module.alpn_callback())
@@ -41,14 +41,21 @@ class World:
         for listener in (self.app, self.peer):
             listener.settimeout(0)
 
-    def snapshot(self, version: int, **changed: int) -> Any:  # noqa: ANN401 - of any build
+    def snapshot(
+        self, version: int, *, door: str = "strict", mesh: bool = True, **changed: int
+    ) -> Any:  # noqa: ANN401 - of any build
+        """`door`: the TLS mode of whoever comes to that. `mesh`: `peer` is meshed."""
         app, peer = address_of(self.app), address_of(self.peer)
         return self.module.Snapshot(
             *(version, SETTINGS | changed, [app, peer]),
             tls=self.contexts,
-            mesh=[(*peer, GOOD.uris[0].encode())],
-            target_modes=[TLS_MODES.index("strict"), TLS_MODES.index("disable")],
+            mesh=[(*peer, GOOD.uris[0].encode())] if mesh else [],
+            target_modes=[TLS_MODES.index(door), TLS_MODES.index("disable")],
         )
+
+    def renew(self) -> None:
+        """Give the test's own ends another certificate."""
+        self.svid = self._signer.issue()
 
     def close(self) -> None:
         self.app.close()
@@ -58,8 +65,10 @@ class World:
 class MeshStepper:
     """An engine of a world."""
 
-    def __init__(self, world: World, *, connections_max: int = 64) -> None:
+    def __init__(self, world: World, *, connections_max: int = 64, send_bytes: int = 0) -> None:
+        """`send_bytes`: what the kernel keeps for a downstream that does not read; 0: much."""
         self.world = world
+        self._send_bytes = send_bytes
         self.engine = world.module.Engine(1, connections_max, records=16)
         self.door: Address = LOOPBACK["ipv4"], 0
         self.gate: Address = LOOPBACK["ipv4"], 0
@@ -74,6 +83,8 @@ class MeshStepper:
     def _listen(self, target: int) -> Address:
         listener = listening(LOOPBACK["ipv4"])
         listener.setblocking(False)  # noqa: FBT003 - the name of the standard library
+        if self._send_bytes:  # who is accepted inherits it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_bytes)
         address = address_of(listener)
         fd = listener.detach()
         try:

@@ -28,6 +28,7 @@ class Shape:
     extended: tuple[x509.ObjectIdentifier, ...] = (SERVER, CLIENT)
     begins: timedelta = -HOUR  # from now
     ends: timedelta = HOUR
+    curve: type[ec.EllipticCurve] = ec.SECP256R1
 
     def but(self, **changed: Any) -> "Shape":  # noqa: ANN401 - each field has its own type
         return replace(self, **changed)
@@ -93,7 +94,7 @@ class Signer:
         return Signer(key, built, (built, *self.beside))
 
     def issue(self, shape: Shape = GOOD) -> Svid:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(shape.curve())
         builder = _begun(
             x509.Name([]), self.certificate.subject, key, shape.begins, shape.ends
         ).add_extension(x509.BasicConstraints(ca=shape.is_ca, path_length=None), critical=True)

@@ -505,3 +505,28 @@ def test_an_engine_of_impossible_size_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="must be"):
         Engine(workers, connections_max, records=records)
+
+
+# --- a downstream that says much before the upstream is there ------------------------------------
+
+
+def test_what_is_read_early_is_bounded_whatever_was_held_for_detection(rig: Rig) -> None:
+    """More than a buffer may be held while a ClientHello in tiny records is looked at."""
+    stepper = Stepper(rig)
+    stepper.upstream = rig.full_listener()
+    stepper.publish(2)
+    piece = b"\x16\3\1\0\1"
+    ciphers = b"\x30\0" + bytes(7_000)
+    message = b"\1\0\x3f\0" + bytes(34) + b"\0" + ciphers
+    hello = b"".join(piece + bytes([byte]) for byte in message)
+    flood = hello + b"x" * 200_000  # no record any more: it is no TLS after all
+    stepper.tick()
+    downstream = stepper.connect()
+    rig.background(downstream.sendall, flood)
+    stepper.tick_until("a flood", lambda: sum(stepper.engine.stats()["bytes"]) >= len(hello))
+    for _ in range(20):
+        stepper.engine.tick(0, 5)
+    (row,) = stepper.rows()
+    assert row.received_bytes <= 2 * 32_768
+    stepper.engine.stop()
+    assert not any(stepper.live().values())

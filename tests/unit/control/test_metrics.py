@@ -130,7 +130,9 @@ def test_detection_says_who_spoke_first(running: Running) -> None:
     assert value(scrape(running), "remora_detect_total", **labels) == 1
 
 
-def test_each_worker_is_told_apart(running: Running) -> None:
+def test_each_worker_is_told_apart(runner: asyncio.Runner, running: Running) -> None:
+    adopted = lambda: all(state.snapshot_version == 1 for state in running.engine.states())  # noqa: E731
+    assert runner.run(running.engine.until(adopted, 10))
     samples = scrape(running)
     versions = [
         value(samples, "remora_worker_snapshot_version", worker=str(worker)) for worker in (0, 1)
