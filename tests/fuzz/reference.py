@@ -12,6 +12,9 @@ REQUEST_LINE: Final = re.compile(METHOD + rb" " + TARGET + rb" HTTP/[0-9]")
 BEGINNING: Final = re.compile(METHOD + rb"( (" + TARGET + rb"( (H(T(T(P(/)?)?)?)?)?)?)?)?")
 HELLO_BYTES: Final = range(38, 16385)
 SNI_BYTES: Final = range(1, 256)
+SERVER_NAME: Final = 0  # extension types
+ALPN: Final = 16
+ALPN_BYTES_MIN: Final = 4  # shorter ones hold no name, and are not looked at
 SESSION_BYTES: Final = range(33)
 CIPHERS_BYTES: Final = range(2, 65536, 2)
 COMPRESSION_BYTES: Final = range(1, 256)
@@ -133,7 +136,10 @@ def _extension(hello: _Reader, name: bytes) -> bytes:
     kind, left = hello.number(2), hello.number(2)
     if left > hello.left:
         raise _MalformedError
-    if kind != 0:
+    if kind == ALPN and left >= ALPN_BYTES_MIN:
+        _names(hello, left - 2)
+        return name
+    if kind != SERVER_NAME:
         hello.take(left)
         return name
     _expect(not name and left >= 5)
@@ -142,6 +148,16 @@ def _extension(hello: _Reader, name: bytes) -> bytes:
     name_bytes = hello.number(2)
     _expect(name_bytes == left - 5 and name_bytes in SNI_BYTES)
     return hello.take(name_bytes)
+
+
+def _names(hello: _Reader, left: int) -> None:
+    """Read the list of protocol names (RFC 7301, section 3.1)."""
+    _expect(hello.number(2) == left)
+    while left:
+        name_bytes = hello.number(1)
+        _expect(0 < name_bytes < left)
+        hello.take(name_bytes)
+        left -= name_bytes + 1
 
 
 def _expect(condition: bool) -> None:  # noqa: FBT001 - a condition is what it takes
