@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from proxy._fastpath import ABI
 from tests.probes import build
+from tests.support.mtls import FarProxy, MeshKit, NearProxy
 from tests.support.rig import Pair, Rig, Route
 from tests.support.sockets import LOOPBACK
 
@@ -43,6 +45,24 @@ def rig() -> Iterator[Rig]:
             made.close()
         finally:
             made.print_logs()
+
+
+@pytest.fixture
+def kit(rig: Rig, tmp_path: Path) -> MeshKit:
+    """An authority, and proxies and ends with identities of it."""
+    return MeshKit(rig, tmp_path)
+
+
+@pytest.fixture
+def far(kit: MeshKit) -> FarProxy:
+    """The proxy that takes mesh TLS in."""
+    return FarProxy(kit)
+
+
+@pytest.fixture
+def near(kit: MeshKit) -> NearProxy:
+    """The proxy that speaks mesh TLS to its upstream."""
+    return NearProxy(kit)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from tests.support.commands import Command
 from tests.support.echo import Echo
 from tests.support.http import Stream, request
 from tests.support.mtls import FarProxy, MeshKit, NearProxy, door_of
-from tests.support.rig import Rig
 from tests.support.sockets import (
     Address,
     accepted,
@@ -36,11 +35,6 @@ from tests.support.waiting import eventually
 
 Start = Callable[..., Command]
 Part = dict[str, Any]
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
 
 
 @pytest.fixture

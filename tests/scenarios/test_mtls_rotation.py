@@ -26,7 +26,6 @@ from tests.support.mtls import (
     put,
 )
 from tests.support.process import Proxy
-from tests.support.rig import Rig
 from tests.support.sockets import (
     accepted,
     address_of,
@@ -117,11 +116,6 @@ def taken_up(proxy: Proxy) -> float:
 
 def not_taken_up(proxy: Proxy) -> float:
     return proxy.metrics()("remora_identity_update_failures_total")
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
 
 
 def rolling_pair(kit: MeshKit) -> tuple[Rolling, TwoProxies]:

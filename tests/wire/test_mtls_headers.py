@@ -1,14 +1,12 @@
 """What the application is told of its peer: by the proxy alone, whatever came in."""
 
 import hashlib
-from pathlib import Path
 
 import pytest
 
 from tests.support import tls
 from tests.support.http import Message, Stream, Talk, request, response
 from tests.support.mtls import FarProxy, MeshKit
-from tests.support.rig import Rig
 from tests.support.svids import GOOD, SHOP, WEB
 
 CERT, ID = b"x-forwarded-client-cert", b"remora-client-id"
@@ -16,11 +14,6 @@ LIES = (
     "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/kube-system/sa/admin",
     "remora-client-id: spiffe://cluster.local/ns/kube-system/sa/admin",
 )
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
 
 
 def asked(kit: MeshKit, *fields: str, uri: str = SHOP) -> tuple[Message, bytes]:

@@ -1,13 +1,12 @@
 """Two proxies between two apps that know nothing of TLS: what one says, the other hears."""
 
 import socket
-from pathlib import Path
 
 import pytest
 
 from tests.support.http import Stream, Talk, request, response, talk_once
 from tests.support.mtls import MeshKit, TwoProxies
-from tests.support.rig import Pair, Rig
+from tests.support.rig import Pair  # noqa: TC001 - read when the test is defined
 from tests.support.sockets import (
     expect_end,
     expect_reset,
@@ -18,11 +17,6 @@ from tests.support.sockets import (
 )
 from tests.support.transfers import MIB, Payload, receive_all, send_all
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.support.http import Stream, refusal, request, response
 from tests.support.mtls import MeshKit, check_talk
 from tests.support.policy import EVERYTHING, Manifests, Object, policy, wait_loaded
 from tests.support.process import Proxy
-from tests.support.rig import Rig, Route
+from tests.support.rig import Route
 from tests.support.sockets import address_of, expect_silence, written
 from tests.support.svids import GOOD, SHOP, WEB
 from tests.support.tls import TlsEnd, TlsRefused
@@ -71,11 +71,6 @@ class Judged:
     def end(self, route: Route, uri: str = SHOP, alpn: tuple[bytes, ...] = tls.ALPN_ANY) -> TlsEnd:
         svid = self.kit.svid(GOOD.but(uris=(uri,)))
         return TlsEnd(route.connect(), tls.context(svid), alpn=alpn)
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
 
 
 @pytest.fixture

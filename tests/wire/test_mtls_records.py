@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from tests.support import tls
 from tests.support.http import request, response
 from tests.support.memory import allowance
 from tests.support.mtls import FarProxy, MeshKit, NearProxy, TwoProxies, check_talk
-from tests.support.rig import Rig
 from tests.support.sockets import (
     expect_end,
     expect_reset,
@@ -27,21 +25,6 @@ from tests.support.waiting import eventually
 CHUNK = bytes(range(256)) * 256
 BLOCKED_COUNT = 20
 IDLE_COUNT = 1_000
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
-
-
-@pytest.fixture
-def far(kit: MeshKit) -> FarProxy:
-    return FarProxy(kit)
-
-
-@pytest.fixture
-def near(kit: MeshKit) -> NearProxy:
-    return NearProxy(kit)
 
 
 @pytest.fixture(params=["downstream", "upstream"])

@@ -21,28 +21,12 @@ from tests.support.mtls import (
     failures,
     wait_failure,
 )
-from tests.support.rig import Rig
 from tests.support.sockets import accepted, expect_reset
 from tests.support.svids import CLIENT, GOOD, SERVER, SHOP, WEB, Shape, Signer, Svid
 from tests.support.tls import TlsRefused
 from tests.support.waiting import eventually
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def kit(rig: Rig, tmp_path: Path) -> MeshKit:
-    return MeshKit(rig, tmp_path)
-
-
-@pytest.fixture
-def far(kit: MeshKit) -> FarProxy:
-    return FarProxy(kit)
-
-
-@pytest.fixture
-def near(kit: MeshKit) -> NearProxy:
-    return NearProxy(kit)
 
 
 # What is wrong with a leaf that the right authority signed, and the word for it.
