@@ -87,6 +87,7 @@ cdef inline int snapshot_set_services(snapshot_t* s, list services) except -1:
         raise MemoryError
     for i in range(len(services)):
         entry = &s.services[i]
+        entry.front = -1
         host, port, entry.service, entry.handling = services[i]
         if entry.service < SERVICE_COUNT or entry.handling >= HANDLING_COUNT:
             raise ValueError(f"no configured service and handling: {services[i]}")

@@ -222,3 +222,72 @@ cdef enum:                  # policy_t.slot; Python gives out those from SLOT_CO
     SLOT_NONE = 0                   # no policy: no ALLOW policy matched, or there is none
     SLOT_OTHER = 1                  # too many to be counted apart
     SLOT_COUNT = 2
+
+# ---- traffic policy: the words of proxy/traffic/rows.py, in the same order ----------------------
+
+cdef enum:                  # backend_t.balance
+    BALANCE_EWMA = 0
+    BALANCE_LEAST_REQUEST = 1
+    BALANCE_ROUND_ROBIN = 2
+    BALANCE_RANDOM = 3
+    BALANCE_RING = 4
+    BALANCE_MAGLEV = 5
+    BALANCE_COUNT = 6
+
+cdef enum:                  # backend_t.hash_by
+    HASH_NONE = 0
+    HASH_HEADER = 1
+    HASH_QUERY = 2
+    HASH_SOURCE = 3
+    HASH_COUNT = 4
+
+cdef enum:                  # route_t.path_form
+    ROUTE_PATH_ANY = 0
+    ROUTE_PATH_EXACT = 1
+    ROUTE_PATH_PREFIX = 2           # by whole segments
+    ROUTE_PATH_REGEX = 3
+    ROUTE_PATH_COUNT = 4
+
+cdef enum:                  # edit_t.kind
+    EDIT_SET = 0
+    EDIT_ADD = 1
+    EDIT_REMOVE = 2
+    EDIT_COUNT = 3
+
+cdef enum:                  # rewrite_t.path_kind
+    REWRITE_NONE = 0
+    REWRITE_FULL = 1
+    REWRITE_PREFIX = 2
+    REWRITE_COUNT = 3
+
+cdef enum:                  # rewrite_t.scheme
+    SCHEME_NONE = 0
+    SCHEME_HTTP = 1
+    SCHEME_HTTPS = 2
+    SCHEME_COUNT = 3
+
+cdef enum:                  # how an endpoint did (outlier.pxd)
+    OUTCOME_NONE = 0                # nothing to be learned: the downstream left
+    OUTCOME_OK = 1
+    OUTCOME_ERROR = 2               # an answer of 500 and more
+    OUTCOME_GATEWAY = 3             # 502, 503, 504
+    OUTCOME_LOCAL = 4               # no connection, reset, time-out
+
+cdef enum:                  # backend_state_t.counts
+    TRAFFIC_RETRIED = 0
+    TRAFFIC_RETRY_NO_BUDGET = 1     # a retry was due, and the budget had none
+    TRAFFIC_RETRY_LIMIT = 2         # ... retries_max
+    TRAFFIC_RETRY_HELPED = 3        # the answer of a retry was worth no further one
+    TRAFFIC_EJECTED = 4
+    TRAFFIC_RETURNED = 5
+    TRAFFIC_OVERFLOW_REQUESTS = 6   # requests_max
+    TRAFFIC_OVERFLOW_PENDING = 7    # pending_max
+    TRAFFIC_OVERFLOW_CONNECTIONS = 8
+    TRAFFIC_NO_ENDPOINT = 9
+    TRAFFIC_RATE_LIMITED = 10
+    TRAFFIC_SHED = 11               # too many in flight, inbound
+    TRAFFIC_TIMEOUT_REQUEST = 12
+    TRAFFIC_TIMEOUT_TRY = 13
+    TRAFFIC_FAULT_DELAY = 14
+    TRAFFIC_FAULT_ABORT = 15
+    TRAFFIC_COUNT = 16

@@ -8,12 +8,15 @@ from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport PORT_WORDS
 from proxy.fast.reasons cimport DIRECTION_COUNT
 from proxy.fast.rules cimport policies_t, probe_t
+from proxy.fast.traffic cimport traffic_t
 
 
 cdef struct service_address_t:  # an address that the configuration knows
     addr_t   address
     uint32_t service
+    int32_t  front              # in traffic_t.fronts; -1: nothing but a name
     uint8_t  handling           # HANDLING_*
+    uint8_t  is_direct          # a pod's own: spoken to as it is, whatever its front says
 
 cdef enum:                      # who may come in; two bits a port in snapshot_t.tls_modes
     TLS_DISABLE = 0             # nothing is terminated
@@ -69,3 +72,4 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     uint64_t policy_generation  # changes whenever they do, or the modes above
     probe_t* probes             # own
     uint32_t probe_count
+    traffic_t* traffic          # own; NULL: no services but those of the flags

@@ -1,0 +1,1 @@
+"""Traffic policy: Kubernetes objects and annotations → rows that the data plane reads."""
