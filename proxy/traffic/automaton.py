@@ -11,8 +11,8 @@ from proxy.traffic.rows import Dfa
 
 STATES_MAX: Final = 1000
 _NODES_MAX: Final = 4000
-# Steps of the subset construction: about a second of work.
-_WORK_MAX: Final = 2_000_000
+# Steps of the subset construction: about half a second of work.
+_WORK_MAX: Final = 500_000
 
 
 class Bytes(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from proxy.sources.endpoint_slice import IPV4, IPV6, EndpointSlice, SliceEndpoint
 from proxy.sources.objects import Objects
-from proxy.sources.service import ZONE, Service, ServicePort
+from proxy.sources.service import Service, ServicePort
 from proxy.traffic.numbers import Numbers
 from proxy.traffic.rows import Endpoint
 
@@ -50,7 +50,7 @@ def zone_of_pod(objects: Objects, namespace: str, pod: str) -> str:
 def standing_of(
     service: Service, port: ServicePort, slices: Iterable[EndpointSlice], zone: str
 ) -> "Standing":
-    """Return the state of everybody behind a port of a Service."""
+    """Return the state of everybody behind a port of a Service. `zone` "": it does not matter."""
     states: dict[Address, tuple[int, SliceEndpoint]] = {}
     for each in slices:
         number = _number(each, port)
@@ -64,8 +64,7 @@ def standing_of(
                 if known is None or state < known[0]:
                     states[host, number] = (state, endpoint)
     is_ipv6 = bool(service.cluster_ips) and ":" in service.cluster_ips[0]
-    wants_zone = zone if service.topology == ZONE else ""
-    return Standing(states, IPV6 if is_ipv6 else IPV4, wants_zone)
+    return Standing(states, IPV6 if is_ipv6 else IPV4, zone)
 
 
 class Standing(NamedTuple):
