@@ -1,11 +1,12 @@
 """Which rule a request falls to, asked of the rows in plain Python: slow, and easy to see right.
 
 The data plane does the same over C memory (fast/route.pxd). Tests compare the two; `remora ctl why`
-tells with these functions what did not fit.
+tells with these functions what did not fit. Paths are in their one form (policy/paths.py).
 """
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.traffic.regex import matches
 from proxy.traffic.rows import (
@@ -20,6 +21,8 @@ from proxy.traffic.rows import (
 )
 
 Header = tuple[bytes, bytes]
+
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class Asked(NamedTuple):
@@ -82,11 +85,21 @@ def path_text(route: Route) -> str:
 
 
 def value_of(field: Field, asked: Asked) -> bytes | None:
-    """Return the value that a condition looks at; of several the first one counts."""
+    """Return the value that a condition looks at, None where there is none.
+
+    Of a query parameter the first one counts; a header that comes several times is one list.
+    """
     if field.is_query:
         pairs = [pair.partition(b"=") for pair in asked.query.split(b"&")]
-        return next((value for name, _, value in pairs if name == field.name), None)
-    return next((value for name, value in asked.headers if name.lower() == field.name), None)
+        values = [_decoded(value) for name, _, value in pairs if _decoded(name) == field.name]
+        return values[0] if values else None
+    values = [value for name, value in asked.headers if name.lower() == field.name]
+    return b", ".join(values) if values else None
+
+
+def _decoded(text: bytes) -> bytes:
+    """Return a part of a query as forms mean it; what is no escape stands for itself."""
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), text.replace(b"+", b" "))
 
 
 def _value_fits(traffic: Traffic, field: Field, value: bytes) -> bool:

@@ -1,9 +1,10 @@
 """HTTPRoutes → rules, and the matches of each port of a Service, the strongest first."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.policy.effective import Who
+from proxy.policy.paths import normalize
 from proxy.sources.route import BackendRef, FieldMatch, ParentRef, PathMatch, RouteMatch, RouteRule
 from proxy.sources.route import HttpRoute as RouteObject
 from proxy.sources.service import EXTERNAL_NAME, HEADLESS, Service, ServicePort
@@ -27,6 +28,8 @@ from proxy.traffic.rows import (
     Share,
 )
 from proxy.traffic.settings import NO_LIMIT_MS, retry_of
+
+_ASCII: Final = 128
 
 
 class Match(NamedTuple):
@@ -195,9 +198,12 @@ class Routing:
     ) -> tuple[str, bytes, int]:
         if path is None:
             return ANY, b"", NOBODY
-        text = path.value.encode()
         if path.form == REGEX:
-            return REGEX, text, self._dfa(route, path.value, where)
+            return REGEX, path.value.encode(), self._dfa(route, path.value, where)
+        text = normalize(_escaped(path.value))
+        if text is None:
+            self._blame(route, where, f"the path {path.value!r} can be read in several ways")
+            return ANY, b"", NOBODY
         if path.form == PREFIX:
             # Whole segments count: a slash at the end says nothing, and the first one is in all.
             text = text.rstrip(b"/")
@@ -224,6 +230,13 @@ class Routing:
     def _blame(self, route: RouteObject, where: str, text: str) -> None:
         meta = route.meta
         self.faults.append(Fault(meta.file, meta.line, str(meta), where, text))
+
+
+def _escaped(path: str) -> bytes:
+    """Return a path as it stands in a request, where what is no ASCII is escaped."""
+    return b"".join(
+        bytes([byte]) if byte < _ASCII else f"%{byte:02X}".encode() for byte in path.encode()
+    )
 
 
 def _limit_ms(said_ms: int | None, defaults_ms: list[int]) -> int:
