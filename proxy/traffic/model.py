@@ -4,7 +4,7 @@ Pure but for the numbers, which outlive it: the same objects in the same order o
 same rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from proxy.policy.effective import Who
@@ -187,17 +187,3 @@ def _limited(front: Front, service: Service) -> Front:
         requests_max=said.requests_max or 0,
         fault=said.fault or Injected(),
     )
-
-
-def counts(rows: Traffic) -> Mapping[str, int]:
-    """Return how many there are of what, for people and metrics."""
-    return {
-        "services": len({front.service for front in rows.fronts}),
-        "ports": len(rows.fronts),
-        "backends": len(rows.backends),
-        "endpoints": sum(len(backend.endpoints) for backend in rows.backends),
-        "addresses": len(rows.directs),
-        "rules": len(rows.rules),
-        "matches": sum(len(front.routes) for front in rows.fronts),
-        "expressions": len(rows.dfas),
-    }
