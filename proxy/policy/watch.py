@@ -21,6 +21,7 @@ from proxy.sources.directory import SETTLE_S, ManifestDirectory
 from proxy.sources.objects import Objects
 from proxy.sources.strict import Fault, FaultsError
 from proxy.traffic.counts import counts
+from proxy.traffic.endpoints import zone_of_pod
 from proxy.traffic.model import traffic
 from proxy.traffic.numbers import Numbers
 from proxy.traffic.rows import NOTHING as NO_TRAFFIC
@@ -77,6 +78,11 @@ class PolicyWatch:
     def directory(self) -> str:
         """Where the objects are."""
         return str(self._source.directory)
+
+    @property
+    def zone(self) -> str:
+        """Where we are, "" where nobody tells."""
+        return self.who.zone or zone_of_pod(self.objects, self.who.namespace, self.who.pod)
 
     def start(self) -> None:
         """Read for the first time. Raises StartError: there is no good state to keep."""

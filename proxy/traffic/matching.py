@@ -106,3 +106,14 @@ def _value_fits(traffic: Traffic, field: Field, value: bytes) -> bool:
     if field.dfa == NOBODY:
         return value == field.value
     return matches(traffic.dfas[field.dfa], value)
+
+
+def match_text(route: Route) -> str:
+    """Return a match as people say it."""
+    words = [route.method, "" if route.path_form == ANY else f"path {path_text(route)}"]
+    for field in route.fields:
+        kind = "parameter" if field.is_query else "header"
+        sign = "=" if field.dfa == NOBODY else "~"
+        text = f"{field.name.decode('latin-1')}{sign}{field.value.decode('utf-8', 'replace')}"
+        words.append(f"{kind} {text}")
+    return ", ".join(filter(None, words)) or "everything"
