@@ -15,8 +15,8 @@ from libc.string cimport memcpy, memset
 from proxy._snapshot cimport address_from_python, snapshot_add_address
 from proxy.fast.limits cimport (
     DFA_STATES_MAX, DFA_STEPS_MAX, FLEET_NUMBERS_MAX, FRONT_ROUTES_MAX, LIMIT_BURST_MAX,
-    LIMIT_RATE_PER_KS_MAX, PLACES_EACH_MAX, PLACES_MAX, TRAFFIC_MS_MAX, TRAFFIC_ROWS_MAX,
-    TRAFFIC_TEXT_BYTES_MAX,
+    LIMIT_RATE_PER_S_MAX, PLACES_EACH_MAX, PLACES_MAX, TRAFFIC_ROWS_MAX, TRAFFIC_TEXT_BYTES_MAX,
+    TRAFFIC_TIME_S_MAX,
 )
 from proxy.fast.lookup cimport lookup_add_name, lookup_place_count
 from proxy.fast.places cimport places_is_prime, places_maglev, places_ring
@@ -176,7 +176,7 @@ cdef inline int32_t index_of(
 
 
 cdef inline uint64_t time_ms(object value, str field, str owner) except? 999:
-    return whole(value, TRAFFIC_MS_MAX, field, owner)
+    return whole(value, <uint64_t>TRAFFIC_TIME_S_MAX * 1000, field, owner)
 
 
 cdef inline uint32_t small(object value, str field, str owner) except? 999:
@@ -187,7 +187,8 @@ cdef inline uint32_t small(object value, str field, str owner) except? 999:
 
 cdef inline limit_t limit_from(object row, str owner) except *:
     cdef limit_t limit
-    limit.rate_per_ks = whole(row.rate_per_ks, LIMIT_RATE_PER_KS_MAX, "rate of the limit", owner)
+    limit.rate_per_ks = whole(
+        row.rate_per_ks, <uint64_t>LIMIT_RATE_PER_S_MAX * 1000, "rate of the limit", owner)
     limit.burst = <uint32_t>whole(row.burst, LIMIT_BURST_MAX, "burst of the limit", owner)
     if limit.rate_per_ks and not limit.burst:
         raise ValueError(f"burst of the limit of {owner}: with 0 nothing would pass")

@@ -79,10 +79,9 @@ cdef inline uint64_t balance_hash_endpoint(const endpoint_t* endpoint) noexcept 
 # e^-x, within 0.1 % of 1.
 cdef inline double balance_decay(double x) noexcept nogil:
     cdef double left = 1.0 - x / 1024
-    cdef int i
     if x >= 1024:
         return 0
-    for i in range(10):
+    for _ in range(10):
         left *= left
     return left
 
@@ -154,10 +153,10 @@ cdef inline uint32_t balance_random(const choice_t* choice, uint32_t below) noex
 
 # Draw one by their shares, but not `but` (-1: no exception). -1: there is none.
 cdef inline int32_t balance_draw(const choice_t* choice, int32_t but) noexcept nogil:
-    cdef uint32_t i, index, share
+    cdef uint32_t index, share
     cdef uint32_t sum_ = 0
     cdef int32_t found = -1
-    for i in range(BALANCE_DRAWS_MAX):
+    for _ in range(BALANCE_DRAWS_MAX):
         index = choice.first + balance_random(choice, choice.count)
         if <int32_t>index == but:
             continue

@@ -180,12 +180,12 @@ cdef enum:
     # 128 MiB for one service. And of all of them, 64 MiB.
     PLACES_EACH_MAX = 1048576
     PLACES_MAX = 4194304
-    # Tokens in a second (in thousandths) and at once that a limit may have: no product of a time
-    # and a rate overflows 64 bits.
-    LIMIT_RATE_PER_KS_MAX = 1000000000000
+    # Tokens in a second, and at once, that a limit may have: no product of a time and a rate
+    # overflows 64 bits.
+    LIMIT_RATE_PER_S_MAX = 1000000000
     LIMIT_BURST_MAX = 1000000000
     # Any time in the traffic policy: 31 years.
-    TRAFFIC_MS_MAX = 1000000000000
+    TRAFFIC_TIME_S_MAX = 1000000000
 
     # Endpoints drawn in vain before all of them are looked at: with half of them out, one request
     # in 256 gets there.
