@@ -148,7 +148,7 @@ class Routing:
             if (backend := self._backend(route, each.backend, "gets no copy")) != NOBODY
         ]
         return Rule(
-            number=self._numbers.rule(route.meta.path, index),
+            number=self._numbers.route(route.meta.path),
             route=route.meta.path,
             shares=shares,
             request_edits=filters.request,
