@@ -84,7 +84,7 @@ def test_backends_are_told_with_their_shares_and_endpoints(told: Told) -> None:
     answer = told.why("GET", "http://web.shop/cart", headers=("X-Team: red",))
     rows = [(each["service"], each["percent"], each["why"]) for each in answer["backends"]]
     assert rows == [
-        ("shop/web", 75, "ewma over 2 endpoints"),
+        ("shop/web", 75, "ewma over 2 ready"),
         ("shop/v2", 25, "no endpoint is ready: answered with 503"),
         (None, 0, "answered with 500: nobody is there"),
     ]
