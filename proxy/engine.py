@@ -93,7 +93,8 @@ class WorkerState(NamedTuple):
     listeners: int
 
 
-Group: TypeAlias = tuple[str, str, bool]  # whose requests: direction, service, over mesh TLS
+# Whose requests: direction, service, over mesh TLS, route.
+Group: TypeAlias = tuple[str, str, bool, str]
 
 
 class Golden(NamedTuple):

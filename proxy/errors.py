@@ -130,6 +130,14 @@ REASONS: Final = {
         "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
         " line `denied` who it was",
     ),
+    "no_endpoint": Reason(
+        "UH", "the service has no endpoint that is ready: `remora ctl config` lists them"
+    ),
+    "limit_upstream": Reason(
+        "UO",
+        "connectionPool.tcp.maxConnections of the service's DestinationRule is reached: is it slow,"
+        " or the limit too low?",
+    ),
 }
 
 
