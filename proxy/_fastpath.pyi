@@ -3,10 +3,11 @@
 Only `proxy.engine` may import this module: everything else speaks to the typed façade.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from proxy.policy.rows import RuleRow
+from proxy.traffic.rows import Traffic
 
 # Names of the dimensions of the counters, in index order. One place: the enums of proxy/fast.
 DIRECTIONS: Final[tuple[str, ...]]  # "inbound", "outbound", "explicit"
@@ -141,6 +142,7 @@ class Snapshot:
         policies: Iterable[tuple[int, int, bool, list[RuleRow]]] = (),
         policy_generation: int = 0,
         probes: Iterable[tuple[int, bytes]] = (),
+        traffic: tuple[Traffic, Callable[[str], int], Callable[[str], int]] | None = None,
     ) -> None:
         """`settings`: see `snapshot.SETTINGS`; `targets[i]` belongs to explicit listener i.
 
@@ -149,6 +151,8 @@ class Snapshot:
         TLS_MODES: of inbound traffic, of some of its ports, of who comes to explicit listener i.
         `policies`: rows of `policy.table`; `policy_generation` changes whenever they, or the
         modes, do; `probes`: ports and paths that the kubelet asks for.
+        `traffic`: services, routes and endpoints, and what turns the names of services and of
+        routes into their indexes in `Engine.services` and `Engine.routes`.
         Raises ValueError naming the offending setting, target, address or value.
         """
 

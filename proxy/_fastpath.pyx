@@ -11,7 +11,6 @@ cimport cython
 
 from collections import namedtuple
 
-from cpython.mem cimport PyMem_RawFree
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -22,9 +21,10 @@ from proxy._policy cimport (
 )
 from proxy._records cimport dump_free, dump_new
 from proxy._snapshot cimport (
-    snapshot_set_mesh, snapshot_set_modes, snapshot_set_services, snapshot_set_settings,
-    snapshot_set_targets, snapshot_set_tls,
+    snapshot_free, snapshot_set_mesh, snapshot_set_modes, snapshot_set_services,
+    snapshot_set_settings, snapshot_set_targets, snapshot_set_tls,
 )
+from proxy._traffic cimport snapshot_set_traffic, traffic_address_count, traffic_free
 from proxy._words cimport address_to_python, text_to_python
 from proxy.fast.atomics cimport (
     load_acquire, load_relaxed, store_pointer, store_relaxed, store_release,
@@ -189,22 +189,18 @@ cdef class Snapshot:
 
     def __init__(self, version, settings, targets, services=(), opaque_ports=(), *, tls=None,
                  mesh=(), tls_mode=TLS_DISABLE, tls_ports=None, target_modes=(), policies=(),
-                 policy_generation=0, probes=()):
-        for name in settings.keys() ^ SETTING_LIMITS.keys():
-            kind = "unknown" if name in settings else "missing"
-            raise ValueError(f"{kind} setting: {name}")
-        for name, (lowest, highest) in SETTING_LIMITS.items():
-            if not lowest <= settings[name] <= highest:
-                raise ValueError(
-                    f"{name} must be between {lowest} and {highest}, not {settings[name]}")
+                 policy_generation=0, probes=(), traffic=None):
+        cdef int flag_count
         if version < 1:
             raise ValueError(f"version must be 1 or more, not {version}")
         if len(targets) > TARGETS_MAX:
             raise ValueError(f"{len(targets)} targets; {TARGETS_MAX} are the most")
         self.c.version = version
-        snapshot_set_settings(&self.c, settings, DIRECTIONS)
+        snapshot_set_settings(&self.c, settings, SETTING_LIMITS, DIRECTIONS)
         snapshot_set_targets(&self.c, targets)
-        snapshot_set_services(&self.c, list(services))
+        flag_count = snapshot_set_services(
+            &self.c, list(services), traffic_address_count(traffic))
+        snapshot_set_traffic(&self.c, traffic, flag_count, METHODS, HANDLINGS)
         for port in opaque_ports:
             lookup_mark_opaque(&self.c, port)
         mesh = list(mesh)
@@ -223,12 +219,8 @@ cdef class Snapshot:
 
     def __dealloc__(self):
         policies_free(&self.c)
-        PyMem_RawFree(self.c.targets)
-        PyMem_RawFree(self.c.services)
-        PyMem_RawFree(self.c.service_index)
-        PyMem_RawFree(self.c.mesh)
-        PyMem_RawFree(self.c.mesh_index)
-        PyMem_RawFree(self.c.target_modes)
+        traffic_free(&self.c)
+        snapshot_free(&self.c)
 
 
 @cython.no_gc_clear     # __dealloc__ joins threads that read the snapshots in `snapshots`

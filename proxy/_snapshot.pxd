@@ -5,14 +5,14 @@
 # Rule 1: whatever is wrong with a value raises ValueError naming it; nothing is corrected.
 # Rule 2: the memory belongs to the snapshot's Python object, which frees it (Snapshot.__dealloc__),
 #         also when a function here raised half-way.
-from cpython.mem cimport PyMem_RawCalloc
-from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uintptr_t
 
 from proxy.fast.addr cimport addr_from_text
 from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport SERVICE_ADDRESSES_MAX
 from proxy.fast.lookup cimport (
-    lookup_add, lookup_add_mesh, lookup_place_count, lookup_set_tls_mode,
+    lookup_add, lookup_add_mesh, lookup_place, lookup_place_count, lookup_set_tls_mode,
 )
 from proxy.fast.reasons cimport DIRECTION_COUNT, HANDLING_COUNT, SERVICE_COUNT
 from proxy.fast.snapshot cimport (
@@ -33,9 +33,33 @@ cdef inline int address_from_python(object host, object port, addr_t* target) ex
     return 0
 
 
-# Plain numbers, checked before.
-cdef inline int snapshot_set_settings(snapshot_t* s, dict settings, tuple directions) except -1:
+# `limits`: name: lowest and highest value.
+cdef inline int snapshot_check_settings(dict settings, dict limits) except -1:
+    for name in settings.keys() ^ limits.keys():
+        kind = "unknown" if name in settings else "missing"
+        raise ValueError(f"{kind} setting: {name}")
+    for name, (lowest, highest) in limits.items():
+        if not lowest <= settings[name] <= highest:
+            raise ValueError(
+                f"{name} must be between {lowest} and {highest}, not {settings[name]}")
+    return 0
+
+
+cdef inline void snapshot_free(snapshot_t* s) noexcept:
+    PyMem_RawFree(s.targets)
+    PyMem_RawFree(s.services)
+    PyMem_RawFree(s.service_index)
+    PyMem_RawFree(s.mesh)
+    PyMem_RawFree(s.mesh_index)
+    PyMem_RawFree(s.target_modes)
+
+
+# Plain numbers.
+cdef inline int snapshot_set_settings(
+    snapshot_t* s, dict settings, dict limits, tuple directions,
+) except -1:
     cdef int i
+    snapshot_check_settings(settings, limits)
     for i in range(DIRECTION_COUNT):
         s.connect_ms[i] = settings[f"connect_{directions[i]}_ms"]
         s.forwarded[i] = settings[f"forwarded_{directions[i]}"]
@@ -74,27 +98,45 @@ cdef inline int snapshot_set_targets(snapshot_t* s, list targets) except -1:
     return 0
 
 
-cdef inline int snapshot_set_services(snapshot_t* s, list services) except -1:
+# Addresses of the flags, with room for `more`; returns how many they are.
+cdef inline int snapshot_set_services(snapshot_t* s, list services, object more) except -1:
     cdef uint32_t i, places
-    cdef service_address_t* entry
-    if len(services) > SERVICE_ADDRESSES_MAX:
-        raise ValueError(f"{len(services)} addresses; {SERVICE_ADDRESSES_MAX} are the most")
-    places = lookup_place_count(len(services))
-    s.services = <service_address_t*>PyMem_RawCalloc(len(services) + 1, sizeof(service_address_t))
+    cdef object address_count = len(services) + more
+    if s.services != NULL:
+        raise ValueError("a snapshot is built once")
+    if address_count > SERVICE_ADDRESSES_MAX:
+        raise ValueError(f"{address_count} addresses; {SERVICE_ADDRESSES_MAX} are the most")
+    places = lookup_place_count(address_count)
+    s.services = <service_address_t*>PyMem_RawCalloc(address_count + 1, sizeof(service_address_t))
     s.service_index = <uint32_t*>PyMem_RawCalloc(places, sizeof(uint32_t))
     s.service_mask = places - 1
     if s.services == NULL or s.service_index == NULL:
         raise MemoryError
     for i in range(len(services)):
-        entry = &s.services[i]
-        entry.front = -1
-        host, port, entry.service, entry.handling = services[i]
-        if entry.service < SERVICE_COUNT or entry.handling >= HANDLING_COUNT:
-            raise ValueError(f"no configured service and handling: {services[i]}")
-        address_from_python(host, port, &entry.address)
-        if not lookup_add(s, i):
-            raise ValueError(f"an address that was given before: {host}, port {port}")
-    return 0
+        host, port, service, handling = services[i]
+        snapshot_add_address(s, i, 0, host, port, service, handling, -1, False)
+    return len(services)
+
+
+# Enter services[index]. An address that one of the first `kept_count` has stays that one's, and
+# False is returned; `front`: in traffic_t.fronts.
+cdef inline bint snapshot_add_address(
+    snapshot_t* s, uint32_t index, uint32_t kept_count, object host, object port, object service,
+    object handling, int32_t front, bint is_direct,
+) except -1:
+    cdef service_address_t* entry = &s.services[index]
+    if not SERVICE_COUNT <= service < 1 << 32 or not 0 <= handling < HANDLING_COUNT:
+        raise ValueError(f"no configured service and handling: {(host, port, service, handling)}")
+    address_from_python(host, port, &entry.address)
+    entry.service = service
+    entry.handling = handling
+    entry.front = front
+    entry.is_direct = is_direct
+    if lookup_add(s, index):
+        return True
+    if lookup_place(s, &entry.address)[0] > kept_count:
+        raise ValueError(f"an address that was given before: {host}, port {port}")
+    return False
 
 
 # `tls`: addresses of both SSL_CTX, our SPIFFE ID, generation of the bundle, Unix time of the end.

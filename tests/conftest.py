@@ -93,3 +93,9 @@ def probe() -> ModuleType:
 def codec() -> ModuleType:
     """The HTTP/1.1 codec with a Python handle, compiled the same way."""
     return build.loaded("http1")
+
+
+@pytest.fixture(scope="session")
+def decisions() -> ModuleType:
+    """Routing, balancing and budgets with a Python handle, compiled the same way."""
+    return build.loaded("decisions")

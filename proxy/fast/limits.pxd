@@ -175,3 +175,45 @@ cdef enum:
     # many they were. A ring of four seconds, so that a busy Python loses none.
     DENIALS_PER_S_MAX = 16
     DENIALS_MAX = 64
+
+    # Numbers of backends and rules, and slots of endpoints, in the life of the process: each of
+    # them has a state in every worker (states.pxd). The table of a worker's chunks of states takes
+    # 128 KiB of each kind, untouched memory but for what is used.
+    FLEET_NUMBERS_MAX = 1048576
+    FLEET_CHUNK_LOG2 = 6
+    # Rows of one kind in the traffic policy of one snapshot. 5,000 services with 10 endpoints make
+    # 50,000 of the most frequent ones.
+    TRAFFIC_ROWS_MAX = 1048576
+    # Names, paths and values of all of them.
+    TRAFFIC_TEXT_BYTES_MAX = 67108864
+    # Routes of one front: a request may have to ask each of them, which takes about 50 us.
+    FRONT_ROUTES_MAX = 4096
+    # A regular expression: 32-bit products of states and classes stay far from overflow, and what
+    # people write has fewer than a hundred. The same bound as in proxy/traffic/regex.py.
+    DFA_STATES_MAX = 1000
+    # Steps of all regular expressions, 32 MiB.
+    DFA_STEPS_MAX = 16777216
+    # Places on one ring, or in one of Maglev's tables: Envoy's default bound of 8 M would be
+    # 128 MiB for one service. And of all of them, 64 MiB.
+    PLACES_EACH_MAX = 1048576
+    PLACES_MAX = 4194304
+    # Tokens in a second, and at once, that a limit may have: no product of a time and a rate
+    # overflows 64 bits.
+    LIMIT_RATE_PER_S_MAX = 1000000000
+    LIMIT_BURST_MAX = 1000000000
+    # Any time in the traffic policy: 31 years.
+    TRAFFIC_TIME_S_MAX = 1000000000
+
+    # Endpoints drawn in vain before all of them are looked at: with half of them out, one request
+    # in 256 gets there.
+    BALANCE_DRAWS_MAX = 8
+    # Peak EWMA, as in Finagle and Linkerd: what a latency is worth after this long is 1/e, and what
+    # is taken for the latency of an endpoint that nobody knows.
+    EWMA_DECAY_US = 10000000
+    EWMA_UNKNOWN_US = 30000
+    # How long a budget of retries keeps what came in. A second is enough for the requests that are
+    # in flight when an endpoint dies; ten would let a dead service have three times its load for
+    # the first second.
+    BUDGET_KEPT_US = 1000000
+    # The most retries that a budget holds at once.
+    BUDGET_TOKENS_MAX = 1000000

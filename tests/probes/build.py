@@ -90,6 +90,7 @@ BUILDS: Final = {
     "probe": Build("probe", HERE / "probe.pyx", (*DEBUG, "-O1", *TRAPS), MEMORY_CALLS),
     "http1": Build("http1", HERE / "http1.pyx", (*DEBUG, "-O2", *TRAPS)),
     "policy": Build("policy", HERE / "policy.pyx", (*DEBUG, "-O1", *TRAPS)),
+    "decisions": Build("decisions", HERE / "decisions.pyx", (*DEBUG, "-O1", *TRAPS)),
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),
     "race": Build("race", HERE / "race.pyx", ("-O2",)),
     "race_tsan": Build("race", HERE / "race.pyx", ("-O1", THREADS)),
