@@ -1,19 +1,16 @@
 """Files → objects: YAML or JSON, as `kubectl get -o yaml` prints it, read whole or not at all."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from proxy.sources.authorization_policy import AuthorizationPolicy
-from proxy.sources.kinds import Object, kind_of
+from proxy.sources.kinds import KINDS, Object, kind_of
 from proxy.sources.meta import Meta, read_meta
 from proxy.sources.objects import Objects
-from proxy.sources.peer_authentication import PeerAuthentication
-from proxy.sources.pod import Pod
 from proxy.sources.strict import Fault, FaultsError, Value
 
 FILE_BYTES_MAX: Final = 16 << 20
@@ -21,26 +18,48 @@ FILE_BYTES_MAX: Final = 16 << 20
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load_files(paths: Iterable[Path]) -> Objects:
-    """Read every object of some files. Raises FaultsError with the faults of all of them."""
+class Found(NamedTuple):
+    """What is in a file. Nothing of it changes, so that it may be used again."""
+
+    objects: tuple[Object, ...]
+    skipped: Mapping[str, int]
+    faults: tuple[Fault, ...]
+
+
+def read_file(path: Path) -> Found:
+    """Read every object of a file."""
     faults: list[Fault] = []
     skipped: Counter[str] = Counter()
     found: list[Object] = []
-    for path in paths:
-        try:
-            for value in _documents(path):
-                _read(value, found, skipped, faults)
-        except FaultsError as wrong:
-            faults += wrong.faults
-    faults += _twins(each.meta for each in found)
+    try:
+        for value in _documents(path):
+            _read(value, found, skipped, faults)
+    except FaultsError as wrong:
+        faults += wrong.faults
+    return Found(tuple(found), skipped, tuple(faults))
+
+
+def join(files: Iterable[Found]) -> tuple[Objects, list[Fault]]:
+    """Return the objects of all files, and what is wrong with files and with all of them."""
+    found: dict[str, list[Object]] = {kind: [] for kind in KINDS}
+    skipped: Counter[str] = Counter()
+    faults: list[Fault] = []
+    for file in files:
+        for each in file.objects:
+            found[each.meta.kind].append(each)
+        skipped.update(file.skipped)
+        faults += file.faults
+    faults += _twins(each.meta for objects in found.values() for each in objects)
+    fields: dict[str, Any] = {KINDS[kind].field: tuple(each) for kind, each in found.items()}
+    return Objects(skipped=dict(skipped), **fields), faults
+
+
+def load_files(paths: Iterable[Path]) -> Objects:
+    """Read every object of some files. Raises FaultsError with the faults of all of them."""
+    objects, faults = join(map(read_file, paths))
     if faults:
         raise FaultsError(faults)
-    return Objects(
-        tuple(each for each in found if isinstance(each, Pod)),
-        tuple(each for each in found if isinstance(each, PeerAuthentication)),
-        tuple(each for each in found if isinstance(each, AuthorizationPolicy)),
-        dict(skipped),
-    )
+    return objects
 
 
 def _documents(path: Path) -> Iterator[Value]:

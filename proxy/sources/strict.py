@@ -4,12 +4,19 @@ Nodes of the YAML parser stay nodes, because they know where they stand; plain v
 the functions here, and a word that a reader does not know is a fault and not ignored.
 """
 
-from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeVar
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+T = TypeVar("T")
+
+# Members of every object.
+TOP: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+
 _TAG: Final = "tag:yaml.org,2002:"
+_DIGITS_MAX: Final = 19  # of a number of 64 bits
 
 
 class Fault(NamedTuple):
@@ -61,8 +68,18 @@ class Value:
         """Whether it is `null` or left empty: as if it was not there."""
         return isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}null"
 
-    def members(self, known: Collection[str] | None = None) -> dict[str, "Value"]:
-        """Return the members of an object, nulls left out. A word outside `known` is a fault."""
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a string and not a number or a truth value."""
+        return isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}str"
+
+    def members(
+        self, known: Collection[str] | None = None, faults: list[Fault] | None = None
+    ) -> dict[str, "Value"]:
+        """Return the members of an object, nulls left out.
+
+        A word outside `known` is a fault: it goes into `faults`, or is raised.
+        """
         if self.is_null:
             return {}
         if not isinstance(self.node, MappingNode):
@@ -73,8 +90,11 @@ class Value:
             name = str(key.value) if isinstance(key, ScalarNode) else "?"
             inner = self._inner(node, f"{self.field}.{name}" if self.field else name)
             if known is not None and name not in known:
-                at_key = Value(key, self.file, self.owner, inner.field)
-                raise at_key.fault("is not supported")
+                wrong = Value(key, self.file, self.owner, inner.field).fault("is not supported")
+                if faults is None:
+                    raise wrong
+                faults += wrong.faults
+                continue
             if name in seen:
                 raise inner.fault("stands there twice")
             seen.add(name)
@@ -109,9 +129,23 @@ class Value:
         """Return a whole number."""
         if isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}int":
             text = str(self.node.value)
-            if text.isascii() and text.isdigit():
+            if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
                 return int(text)
         raise self.fault("must be a whole number")
+
+    def number(self) -> float:
+        """Return a number that may have a fraction."""
+        if isinstance(self.node, ScalarNode) and self.node.tag in {f"{_TAG}int", f"{_TAG}float"}:
+            with suppress(ValueError):
+                return float(self.node.value)
+        raise self.fault("must be a number")
+
+    def between(self, low: int, high: int) -> int:
+        """Return a whole number within two others, both included."""
+        number = self.integer()
+        if not low <= number <= high:
+            raise self.fault(f"{number} is outside {low} to {high}")
+        return number
 
     def truth(self) -> bool:
         """Return true or false."""
@@ -138,3 +172,44 @@ def each_text(values: list[Value]) -> Iterator[tuple[Value, str]]:
         if not text:
             raise value.fault("is empty")
         yield value, text
+
+
+class Fields:
+    """Members of an object, read one by one: what is wrong with one does not hide the others."""
+
+    def __init__(
+        self, value: Value | None, known: Collection[str] | None, faults: list[Fault]
+    ) -> None:
+        self._faults = faults
+        self._members: dict[str, Value] = {}
+        if value is not None:
+            try:
+                self._members = value.members(known, faults)
+            except FaultsError as wrong:
+                faults += wrong.faults
+
+    def get(self, name: str) -> Value | None:
+        """Return a member as it is."""
+        return self._members.get(name)
+
+    def read(self, name: str, read: Callable[[Value], T], default: T) -> T:
+        """Return a member, or the default where it is not there or wrong."""
+        at = self._members.get(name)
+        if at is None:
+            return default
+        try:
+            return read(at)
+        except FaultsError as wrong:
+            self._faults += wrong.faults
+            return default
+
+    def each(self, name: str, read: Callable[[Value], T]) -> tuple[T, ...]:
+        """Return the items of a list; what is wrong with one does not hide the others."""
+        found: list[T] = []
+        items: list[Value] = []
+        for item in self.read(name, Value.items, items):
+            try:
+                found.append(read(item))
+            except FaultsError as wrong:
+                self._faults += wrong.faults
+        return tuple(found)
