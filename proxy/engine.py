@@ -252,7 +252,8 @@ class Engine:
         self._judged_by: tuple[int, str, dict[int, str]] | None = None  # of the last snapshot
         self._generation = 0  # how often that changed
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # of services
+        self._route_numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
         self._version = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -290,17 +291,17 @@ class Engine:
                 ],
                 policy_generation=self._generation,
                 probes=draft.judgement.probes,
+                traffic=(draft.traffic, self._number, self._route_number),
             )
         )
         return self._version
 
     def _number(self, service: str) -> int:
         """Return the number of a service, which stays its own: counters carry it."""
-        names = self._fast.services
-        number = self._numbers.setdefault(service, len(names))
-        if number == len(names):
-            names.append(service)
-        return number
+        return _number_in(self._fast.services, self._numbers, service)
+
+    def _route_number(self, route: str) -> int:
+        return _number_in(self._fast.routes, self._route_numbers, route)
 
     def _slot(self, policy: str) -> int:
         """Return a policy's place of counters, which stays its own."""
@@ -467,3 +468,10 @@ def _mask(directions: Iterable[str]) -> int:
 
 def _rows(flat: list[int], width: int) -> Iterator[list[int]]:
     return (flat[start : start + width] for start in range(0, len(flat), width))
+
+
+def _number_in(names: list[str], numbers: dict[str, int], name: str) -> int:
+    number = numbers.setdefault(name, len(names))
+    if number == len(names):
+        names.append(name)
+    return number

@@ -32,7 +32,7 @@ from proxy.fast.reasons cimport (
     ROUTE_PATH_PREFIX, ROUTE_UNKNOWN, SCHEME_HTTPS, TRAFFIC_FAULT_ABORT, TRAFFIC_FAULT_DELAY,
     TRAFFIC_OVERFLOW_REQUESTS, TRAFFIC_RATE_LIMITED, TRAFFIC_SHED,
 )
-from proxy.fast.route cimport asked_route_t, route_find, route_share
+from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.rules cimport word_t
 from proxy.fast.states cimport backend_state_t, rule_state_t
 from proxy.fast.stats cimport count
@@ -96,7 +96,7 @@ cdef inline void h1_route(
     at = to.front.backend
     if to.front.routes.count:
         h1_route_ask(w, head, source, &to.asked)
-        at = route_find(t, to.front, &to.asked)
+        at = route_match(t, to.front, &to.asked)
         if at < 0:
             to.status = 404
             return
