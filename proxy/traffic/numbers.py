@@ -17,7 +17,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self._backends: dict[str, int] = {}
-        self._rules: dict[str, int] = {}
+        self._routes: dict[str, int] = {}
         self._places: dict[Key, Place] = {}
         self._asked: dict[Key, Place] = {}
         self._fresh: list[Place] = []
@@ -45,9 +45,9 @@ class Numbers:
         """Return the number of a port of a Service."""
         return self._backends.setdefault(f"{path}:{port}", len(self._backends))
 
-    def rule(self, route: str, index: int) -> int:
-        """Return the number of a rule of a route."""
-        return self._rules.setdefault(f"{route}/{index}", len(self._rules))
+    def route(self, path: str) -> int:
+        """Return the number of a route: its rules share it, and so the bucket of its limit."""
+        return self._routes.setdefault(path, len(self._routes))
 
     def endpoint(self, backend: int, host: str, port: int) -> Place:
         """Return slot and generation of an endpoint."""

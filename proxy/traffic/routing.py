@@ -148,7 +148,7 @@ class Routing:
             if (backend := self._backend(route, each.backend, "gets no copy")) != NOBODY
         ]
         return Rule(
-            number=self._numbers.rule(route.meta.path, index),
+            number=self._numbers.route(route.meta.path),
             route=route.meta.path,
             shares=shares,
             request_edits=filters.request,
@@ -185,12 +185,7 @@ class Routing:
         form, path, dfa = self._path(route, match.path, f"{where}.path")
         conditions = [(each, False) for each in match.headers]
         conditions += [(each, True) for each in match.queries]
-        fields = [
-            self._field(
-                route, each, f"{where}.{'queryParams' if is_query else 'headers'}", is_query
-            )
-            for each, is_query in conditions
-        ]
+        fields = [self._field(route, each, where, is_query) for each, is_query in conditions]
         return Route(len(self.rules) - 1, form, path, dfa, match.method, tuple(fields))
 
     def _path(

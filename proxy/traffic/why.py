@@ -54,7 +54,7 @@ def why(watch: "PolicyWatch", config: Config, question: Question) -> Fields:
             "port": port,
             "path": asked.path.decode("latin-1"),
             "query": asked.query.decode("latin-1"),
-            "headers": [f"{n.decode('latin-1')}: {v.decode('latin-1')}" for n, v in asked.headers],
+            "headers": [f"{name.decode()}: {value.decode()}" for name, value in asked.headers],
             "from": question.peer,
         },
         "listener": _listener(config, host, port, is_inbound=question.is_inbound),
@@ -229,9 +229,9 @@ def _backend(watch: "PolicyWatch", backend: Backend | None, percent: float) -> F
         }
         for i, each in enumerate(backend.endpoints)
     ]
-    text = f"{backend.balance} over {local or len(endpoints)} endpoints"
+    text = f"{backend.balance} over {len(endpoints)} ready"
     if local:
-        text += f" of our zone, {len(endpoints) - local} others in reserve"
+        text = f"{backend.balance} over {local} of our zone, {len(endpoints) - local} in reserve"
     return {
         "service": backend.service,
         "port": backend.port,

@@ -8,9 +8,7 @@ def test_a_name_keeps_its_number() -> None:
     assert [numbers.backend("shop/web", 80), numbers.backend("shop/db", 80)] == [0, 1]
     assert numbers.backend("shop/web", 80) == 0
     assert numbers.backend("shop/web", 81) == 2
-    assert [numbers.rule("shop/a", 0), numbers.rule("shop/a", 1), numbers.rule("shop/a", 0)] == [
-        *(0, 1, 0)
-    ]
+    assert [numbers.route("shop/a"), numbers.route("shop/b"), numbers.route("shop/a")] == [0, 1, 0]
 
 
 def test_an_endpoint_keeps_its_slot_while_it_is_in_the_manifests() -> None:
