@@ -60,8 +60,8 @@ MANIFESTS: Final = Option(
     parse=lambda text: Path(text) if text else None,
     default="",
     metavar="DIR",
-    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them:\n"
-    "Pod, PeerAuthentication, AuthorizationPolicy; changes are\nnoticed (docs/policy.md)",
+    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them;\n"
+    "changes are noticed (docs/manifests.md)",
 )
 POD: Final = Option(
     flag="--pod",

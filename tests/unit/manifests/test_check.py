@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
+from proxy.sources.hints import hint
+from proxy.sources.strict import Fault
 from tests.unit.manifests.making import SAMPLES, thing
 from tests.unit.policy.objects import pod, policies
 
@@ -130,3 +132,22 @@ def test_bad_words_are_named_with_a_code_of_their_own(
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     assert "remora check manifests --pod shop/web-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "todo"),
+    [
+        ("spec.subsets", "is not supported", "make a Service for each subset"),
+        ("spec.internalTrafficPolicy", "'Local' is not supported", "trafficDistribution: Prefer"),
+        ("spec.rules[0].sessionPersistence", "is not supported", "a DestinationRule's consistent"),
+        ("spec.foo[1]", "is not supported", "docs/manifests.md has the fields"),
+        ("", "while parsing a flow node did not find", "the file is no YAML"),
+        ("", "stands in a.yaml:1, too", "one object, one place"),
+        ("", "Pod of 'v2' is not supported (v1)", "kubectl get prints the newest version"),
+        ("spec.x", "must be a string: put 7 in quotes", ""),
+    ],
+)
+def test_a_hint_says_what_to_do_where_the_fault_does_not(field: str, text: str, todo: str) -> None:
+    told = hint(Fault("a.yaml", 1, "Service a/b", field, text))
+    assert told.startswith(todo)
+    assert bool(told) is bool(todo)
