@@ -55,11 +55,7 @@ class Scalar:
         """The type, as YAML 1.1 names it."""
         if self._tag is not None:
             return self._tag
-        if self._is_plain:
-            for tag, expression in _RESOLVERS.get(self.text[:1], ()):
-                if expression.match(self.text):
-                    return str(tag)
-        return _STRING
+        return _type_of(self.text) if self._is_plain else _STRING
 
     @property
     def is_null(self) -> bool:
@@ -91,6 +87,14 @@ class Sequence:
     def __init__(self, line: int) -> None:
         self.line = line
         self.children: list[Node] = []
+
+
+def _type_of(text: str) -> str:
+    """Return the type of a word without quotes."""
+    for tag, expression in _RESOLVERS.get(text[:1], ()):
+        if expression.match(text):
+            return str(tag)
+    return _STRING
 
 
 Node = Scalar | Mapping | Sequence

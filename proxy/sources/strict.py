@@ -15,6 +15,8 @@ T = TypeVar("T")
 # Members of every object.
 TOP: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 
+# A time is a string for Kubernetes.
+_STRINGS: Final = frozenset({f"{TAG}str", f"{TAG}timestamp"})
 _DIGITS_MAX: Final = 19  # of a number of 64 bits
 
 
@@ -99,20 +101,21 @@ class Value:
         if not isinstance(self.node, Mapping):
             raise self.fault("must be an object")
         members: dict[str, Value] = {}
-        seen: set[str] = set()
+        nulls: set[str] = set()
         for key, node in self.node.pairs():
             name = key.text if isinstance(key, Scalar) else "?"
-            inner = Value(node, self.file, self.owner, self, name)
             if known is not None and name not in known:
                 wrong = Value(key, self.file, self.owner, self, name).fault("is not supported")
                 if faults is None:
                     raise wrong
                 faults += wrong.faults
                 continue
-            if name in seen:
+            inner = Value(node, self.file, self.owner, self, name)
+            if name in members or name in nulls:
                 raise inner.fault("stands there twice")
-            seen.add(name)
-            if not inner.is_null:
+            if isinstance(node, Scalar) and node.is_null:
+                nulls.add(name)
+            else:
                 members[name] = inner
         return members
 
@@ -138,7 +141,7 @@ class Value:
         """Return a string. A number or a truth value is none, as in Kubernetes."""
         if not isinstance(self.node, Scalar):
             raise self.fault("must be a string")
-        if self.node.tag not in {f"{TAG}str", f"{TAG}timestamp"}:
+        if self.node.tag not in _STRINGS:
             raise self.fault(f"must be a string: put {self.node.text} in quotes")
         return self.node.text
 
