@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L1. Services, their routes and their endpoints as the data plane reads them: flat arrays that refer
+# L1. Services, their routes and their endpoints as the data plane reads them: arrays that refer
 # to each other by index, immutable once published. proxy/_traffic.pxd fills them from the rows of
 # proxy/traffic/rows.py.
 #
