@@ -76,7 +76,7 @@ cdef struct backend_t:          # a port of a Service, as requests are sent to i
     retry_t  retry
 
 cdef struct place_t:            # on the ring, or in Maglev's table
-    uint64_t hash               # of the ring; 0 in Maglev's table
+    uint32_t hash               # of the ring; 0 in Maglev's table
     uint32_t endpoint           # index in backend_t.endpoints
 
 cdef struct field_t:            # one condition on a header or query parameter
