@@ -193,10 +193,10 @@ cdef enum:
     DFA_STATES_MAX = 1000
     # Steps of all regular expressions, 32 MiB.
     DFA_STEPS_MAX = 16777216
-    # Places on one ring, or in one of Maglev's tables: Envoy's default bound of 8 M would be
-    # 128 MiB for one service. And of all of them, 64 MiB.
+    # Places on one ring, or in one of Maglev's tables, of 8 bytes: Envoy's bound of 8 M would be
+    # 64 MiB for one service. And of all of them: 128 tables of Maglev's usual size.
     PLACES_EACH_MAX = 1048576
-    PLACES_MAX = 4194304
+    PLACES_MAX = 8388608
     # Tokens in a second, and at once, that a limit may have: no product of a time and a rate
     # overflows 64 bits.
     LIMIT_RATE_PER_S_MAX = 1000000000
