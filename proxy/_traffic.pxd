@@ -19,7 +19,7 @@ from proxy.fast.limits cimport (
     TRAFFIC_TIME_S_MAX,
 )
 from proxy.fast.lookup cimport lookup_add_name, lookup_place_count
-from proxy.fast.places cimport places_is_prime, places_maglev, places_ring
+from proxy.fast.places cimport places_is_prime, places_maglev, places_ring, turn_t
 from proxy.fast.reasons cimport (
     BALANCE_MAGLEV, BALANCE_RING, METHOD_COUNT, ROUTE_PATH_REGEX,
 )
@@ -274,33 +274,48 @@ cdef inline run_t endpoints_add(
     return run
 
 
-# The table of a ring or of Maglev over the endpoints of our zone, or over all where there are none.
-cdef inline run_t places_add(filling_t* f, const backend_t* b, uint32_t size, str owner) except *:
-    cdef run_t run
-    cdef const endpoint_t* endpoints = f.t.endpoints + b.endpoints.first
-    cdef uint32_t endpoint_count = b.local_count or b.endpoints.count
-    cdef place_t* turns
-    if endpoint_count == 0:
-        return shelf_add(&f.places, 0, "places")
-    if size > PLACES_EACH_MAX or endpoint_count > PLACES_EACH_MAX:
-        raise ValueError(f"table size of {owner} must be between 0 and {PLACES_EACH_MAX}")
-    if b.balance == BALANCE_RING:
-        size = size or RING_PLACES_MIN
-        size = (size + endpoint_count - 1) // endpoint_count * endpoint_count
-        run = shelf_add(&f.places, size, "places")
-        places_ring(&f.t.places[run.first], size, endpoints, endpoint_count)
-        return run
+# Places of each endpoint on a ring: a quarter of the size that was asked for, however many they
+# are, or with each that comes or goes the places of all others, and their keys, would move, too.
+cdef inline uint32_t ring_each(uint32_t size, uint32_t endpoint_count) noexcept:
+    cdef uint32_t each = (size or RING_PLACES_MIN) // 4
+    while each > 1 and <uint64_t>each * endpoint_count > PLACES_EACH_MAX:
+        each //= 2
+    return each or 1
+
+
+# Places of Maglev's table: as many as were asked for, or the next prime that has one for each.
+cdef inline uint32_t maglev_size(uint32_t size, uint32_t endpoint_count, str owner) except 0:
     size = size or MAGLEV_PLACES
     if not places_is_prime(size):
         raise ValueError(f"table size of {owner}: {size} is no prime")
-    while size < endpoint_count or not places_is_prime(size):   # one place for each at least
-        size = max(size + 1, endpoint_count)
-    run = shelf_add(&f.places, size, "places")
-    turns = <place_t*>PyMem_RawCalloc(endpoint_count, sizeof(place_t) + sizeof(uint32_t))
+    if size < endpoint_count:
+        size = endpoint_count
+    while not places_is_prime(size):
+        size += 1
+    return size
+
+
+# The table of a ring or of Maglev over the endpoints of our zone, or over all where there are none.
+cdef inline run_t places_add(filling_t* f, const backend_t* b, object size, str owner) except *:
+    cdef uint32_t endpoint_count = b.local_count or b.endpoints.count
+    cdef uint32_t least = <uint32_t>whole(size, PLACES_EACH_MAX, "table size", owner)
+    cdef uint32_t each = ring_each(least, endpoint_count)
+    cdef uint32_t places = each * endpoint_count
+    cdef const endpoint_t* endpoints = f.t.endpoints + b.endpoints.first
+    cdef run_t run
+    cdef turn_t* turns
+    if b.balance == BALANCE_MAGLEV:
+        places = maglev_size(least, endpoint_count, owner)
+    if endpoint_count == 0:
+        places = 0
+    run = shelf_add(&f.places, places, "places")
+    turns = <turn_t*>PyMem_RawCalloc(endpoint_count + 1, sizeof(turn_t))
     if turns == NULL:
         raise MemoryError
-    places_maglev(&f.t.places[run.first], size, endpoints, endpoint_count, turns,
-                  <uint32_t*>(turns + endpoint_count))
+    if b.balance == BALANCE_RING:
+        places_ring(&f.t.places[run.first], each, endpoints, endpoint_count, turns)
+    elif endpoint_count:
+        places_maglev(&f.t.places[run.first], places, endpoints, endpoint_count, turns)
     PyMem_RawFree(turns)
     return run
 
@@ -319,7 +334,7 @@ cdef inline int backend_fill(
     b.hash_name = text_add_name(f, row.hash_name, "name to hash by") if (
         row.hash_by == words.HEADER) else text_add(f, row.hash_name, "name to hash by")
     if b.balance in (BALANCE_RING, BALANCE_MAGLEV):
-        b.places = places_add(f, b, small(row.table_size, "table size", owner), owner)
+        b.places = places_add(f, b, row.table_size, owner)
     b.connect_ms = time_ms(row.connect_ms, "connect timeout", owner)
     b.idle_ms = time_ms(row.idle_ms, "idle timeout", owner)
     b.tcp_idle_ms = time_ms(row.tcp_idle_ms, "idle timeout of TCP", owner)

@@ -95,10 +95,11 @@ class WorkerState(NamedTuple):
     listeners: int
 
 
+# Whose requests: direction, service, over mesh TLS, route.
+Group: TypeAlias = tuple[str, str, bool, str]
+
 # Rows, and what numbers the names of services and of routes in them.
 _Traffic: TypeAlias = tuple[Traffic, Callable[[str], int], Callable[[str], int]]
-
-Group: TypeAlias = tuple[str, str, bool]  # whose requests: direction, service, over mesh TLS
 
 
 class Golden(NamedTuple):
@@ -256,7 +257,7 @@ class Engine:
         self._judged_by: tuple[int, str, dict[int, str]] | None = None  # of the last snapshot
         self._generation = 0  # how often that changed
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # of services
         self._route_numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
         self._version = 0
@@ -311,19 +312,11 @@ class Engine:
 
     def _number(self, service: str) -> int:
         """Return the number of a service, which stays its own: counters carry it."""
-        names = self._fast.services
-        number = self._numbers.setdefault(service, len(names))
-        if number == len(names):
-            names.append(service)
-        return number
+        return _number_in(self._fast.services, self._numbers, service)
 
     def _route_number(self, route: str) -> int:
         """Return the number of a route, likewise."""
-        names = self._fast.routes
-        number = self._route_numbers.setdefault(route, len(names))
-        if number == len(names):
-            names.append(route)
-        return number
+        return _number_in(self._fast.routes, self._route_numbers, route)
 
     def _slot(self, policy: str) -> int:
         """Return a policy's place of counters, which stays its own."""
@@ -490,3 +483,10 @@ def _mask(directions: Iterable[str]) -> int:
 
 def _rows(flat: list[int], width: int) -> Iterator[list[int]]:
     return (flat[start : start + width] for start in range(0, len(flat), width))
+
+
+def _number_in(names: list[str], numbers: dict[str, int], name: str) -> int:
+    number = numbers.setdefault(name, len(names))
+    if number == len(names):
+        names.append(name)
+    return number

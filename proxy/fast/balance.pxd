@@ -247,12 +247,13 @@ cdef inline uint32_t balance_place(
     cdef const place_t* places = &t.places[b.places.first]
     cdef uint32_t low = 0
     cdef uint32_t high = b.places.count
+    cdef uint32_t on_ring = <uint32_t>(hash >> 32)
     cdef uint32_t middle
     if b.balance == BALANCE_MAGLEV:
         return places[hash % b.places.count].endpoint
     while low < high:                       # the first at the hash or behind it
         middle = (low + high) // 2
-        if places[middle].hash < hash:
+        if places[middle].hash < on_ring:
             low = middle + 1
         else:
             high = middle

@@ -59,7 +59,7 @@ cdef inline bint bucket_take(
     return False
 
 
-# Bring the budget of retries up to now: it leaks away with BUDGET_KEPT_US, and the minimum comes in.
+# Bring the budget of retries up to now: it leaks away over BUDGET_KEPT_US, the minimum comes in.
 cdef inline void budget_bring_up(
     const backend_t* b, backend_state_t* state, uint64_t now_us,
 ) noexcept nogil:

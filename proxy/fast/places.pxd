@@ -8,27 +8,54 @@ from libc.stdlib cimport qsort
 from proxy.fast.balance cimport balance_hash_endpoint, balance_mix
 from proxy.fast.traffic cimport endpoint_t, place_t
 
+cdef struct turn_t:             # an endpoint, while a table is being built
+    uint64_t hash
+    uint32_t endpoint           # index in backend_t.endpoints
+    uint32_t next               # Maglev: how much of its permutation was looked at
 
-cdef inline int places_compare(const void* a, const void* b) noexcept nogil:
-    cdef uint64_t first = (<const place_t*>a).hash
-    cdef uint64_t second = (<const place_t*>b).hash
+
+cdef inline int places_compare_turns(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t first = (<const turn_t*>a).hash
+    cdef uint64_t second = (<const turn_t*>b).hash
     return (first > second) - (first < second)
 
 
-# A ring with `place_count` places, a multiple of `count`: each endpoint has its share of them.
+# Endpoints in the order of their hashes, which is the same on every proxy.
+cdef inline void places_take_turns(
+    turn_t* turns, const endpoint_t* endpoints, uint32_t count,
+) noexcept nogil:
+    cdef uint32_t i
+    for i in range(count):
+        turns[i].hash = balance_hash_endpoint(&endpoints[i])
+        turns[i].endpoint = i
+        turns[i].next = 0
+    qsort(turns, count, sizeof(turn_t), places_compare_turns)
+
+
+cdef inline int places_compare(const void* a, const void* b) noexcept nogil:
+    cdef const place_t* first = <const place_t*>a
+    cdef const place_t* second = <const place_t*>b
+    if first.hash == second.hash:
+        return (first.endpoint > second.endpoint) - (first.endpoint < second.endpoint)
+    return (first.hash > second.hash) - (first.hash < second.hash)
+
+
+# A ring with `each` places for each endpoint. `turns`: room for `count` of them.
 cdef inline void places_ring(
-    place_t* places, uint32_t place_count, const endpoint_t* endpoints, uint32_t count,
+    place_t* places, uint32_t each, const endpoint_t* endpoints, uint32_t count, turn_t* turns,
 ) noexcept nogil:
     cdef uint64_t hash
     cdef uint32_t i, j
-    cdef uint32_t each = place_count // count
+    places_take_turns(turns, endpoints, count)
     for i in range(count):
-        hash = balance_hash_endpoint(&endpoints[i])
+        hash = turns[i].hash
         for j in range(each):
             hash = balance_mix(hash + 0x9E3779B97F4A7C15ULL)
-            places[i * each + j].hash = hash
-            places[i * each + j].endpoint = i
-    qsort(places, place_count, sizeof(place_t), places_compare)
+            places[i * each + j].hash = <uint32_t>(hash >> 32)
+            places[i * each + j].endpoint = i       # so that equal hashes have an order, too
+    qsort(places, count * each, sizeof(place_t), places_compare)
+    for i in range(count * each):
+        places[i].endpoint = turns[places[i].endpoint].endpoint
 
 
 cdef inline bint places_is_prime(uint32_t number) noexcept nogil:
@@ -40,36 +67,27 @@ cdef inline bint places_is_prime(uint32_t number) noexcept nogil:
     return number > 1
 
 
-# Maglev's table (Eisenbud and others, 2016, section 3.4) with `place_count` places: a prime, not
-# smaller than `count`. `turns` and `next_` are room for `count` items. Endpoints take turns in the
-# order of their hashes, which all proxies know, each in its own permutation of the places.
+# An endpoint takes the first place of its permutation that is free.
+cdef inline void places_take(place_t* places, uint32_t place_count, turn_t* turn) noexcept nogil:
+    cdef uint64_t offset = balance_mix(turn.hash ^ 0x9E3779B97F4A7C15ULL) % place_count
+    cdef uint64_t skip = balance_mix(turn.hash ^ 0xD1B54A32D192ED03ULL) % (place_count - 1) + 1
+    cdef uint32_t at = <uint32_t>((offset + turn.next * skip) % place_count)
+    while places[at].hash:
+        turn.next += 1
+        at = <uint32_t>((offset + turn.next * skip) % place_count)
+    places[at].hash = 1                     # taken, while the table is being built
+    places[at].endpoint = turn.endpoint
+
+
+# Maglev's table (Eisenbud and others, 2016, section 3.4) with `place_count` places, all zero: a
+# prime, not smaller than `count`. `turns`: room for `count` of them.
 cdef inline void places_maglev(
     place_t* places, uint32_t place_count, const endpoint_t* endpoints, uint32_t count,
-    place_t* turns, uint32_t* next_,
+    turn_t* turns,
 ) noexcept nogil:
-    cdef uint64_t offset, skip
-    cdef uint32_t i, at
-    cdef uint32_t filled = 0
-    for i in range(count):
-        turns[i].hash = balance_hash_endpoint(&endpoints[i])
-        turns[i].endpoint = i
-        next_[i] = 0
-    qsort(turns, count, sizeof(place_t), places_compare)
+    cdef uint32_t i
+    places_take_turns(turns, endpoints, count)
     for i in range(place_count):
-        places[i].hash = 0                  # 1: taken, while the table is being filled
-    while True:
-        for i in range(count):
-            offset = balance_mix(turns[i].hash ^ 0x9E3779B97F4A7C15ULL) % place_count
-            skip = balance_mix(turns[i].hash ^ 0xD1B54A32D192ED03ULL) % (place_count - 1) + 1
-            at = <uint32_t>((offset + next_[i] * skip) % place_count)
-            while places[at].hash:
-                next_[i] += 1
-                at = <uint32_t>((offset + next_[i] * skip) % place_count)
-            places[at].hash = 1
-            places[at].endpoint = turns[i].endpoint
-            next_[i] += 1
-            filled += 1
-            if filled == place_count:
-                for at in range(place_count):
-                    places[at].hash = 0
-                return
+        places_take(places, place_count, &turns[i % count])
+    for i in range(place_count):
+        places[i].hash = 0

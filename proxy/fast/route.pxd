@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L4. Which rule is a request's, and which backend? Sans-I/O: nothing is allocated, no byte is looked
-# at more often than there are conditions on it, regular expressions take one step a byte.
+# L4. Which rule is a request's, and which backend? Nothing is allocated, no byte is looked
+# at more often than there are conditions on it; regular expressions take one step a byte.
 #
 # Rule 1: the routes of a front stand in the order in which they are asked; the first one all of
 #         whose conditions hold decides.

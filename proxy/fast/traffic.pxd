@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L1. Services, their routes and their endpoints as the data plane reads them: flat arrays that refer
+# L1. Services, their routes and their endpoints as the data plane reads them: arrays that refer
 # to each other by index, immutable once published. proxy/_traffic.pxd fills them from the rows of
 # proxy/traffic/rows.py.
 #
@@ -76,7 +76,7 @@ cdef struct backend_t:          # a port of a Service, as requests are sent to i
     retry_t  retry
 
 cdef struct place_t:            # on the ring, or in Maglev's table
-    uint64_t hash               # of the ring; 0 in Maglev's table
+    uint32_t hash               # of the ring; 0 in Maglev's table
     uint32_t endpoint           # index in backend_t.endpoints
 
 cdef struct field_t:            # one condition on a header or query parameter

@@ -67,8 +67,8 @@ MANIFESTS: Final = Option(
     parse=lambda text: Path(text) if text else None,
     default="",
     metavar="DIR",
-    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them:\n"
-    "of policy (docs/policy.md) and of traffic (docs/traffic.md);\nchanges are noticed",
+    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them;\n"
+    "changes are noticed (docs/manifests.md)",
 )
 POD: Final = Option(
     flag="--pod",

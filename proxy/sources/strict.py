@@ -1,6 +1,6 @@
 """Fields of objects, read strictly: what is wrong has a file, a line, an object and a field.
 
-Nodes of the YAML parser stay nodes, because they know where they stand; plain values come out of
+Nodes stay nodes, because they know where they stand; plain values come out of
 the functions here, and a word that a reader does not know is a fault and not ignored.
 """
 
@@ -8,14 +8,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from proxy.sources.nodes import TAG, Mapping, Node, Scalar, Sequence
 
 T = TypeVar("T")
 
 # Members of every object.
 TOP: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 
-_TAG: Final = "tag:yaml.org,2002:"
+# A time is a string for Kubernetes.
+_STRINGS: Final = frozenset({f"{TAG}str", f"{TAG}timestamp"})
 _DIGITS_MAX: Final = 19  # of a number of 64 bits
 
 
@@ -45,33 +46,48 @@ class FaultsError(Exception):
 class Value:
     """A value of an object, and where it stands."""
 
-    def __init__(self, node: Node, file: str, owner: str = "", field: str = "") -> None:
+    __slots__ = ("_name", "_outer", "file", "node", "owner")
+
+    def __init__(
+        self,
+        node: Node,
+        file: str,
+        owner: str = "",
+        outer: "Value | None" = None,
+        name: str | int = "",
+    ) -> None:
         self.node = node
         self.file = file
         self.owner = owner
-        self.field = field
+        self._outer = outer
+        self._name = name
 
     @property
     def line(self) -> int:
         """Its line, from 1 on."""
-        return self.node.start_mark.line + 1
+        return self.node.line
+
+    @property
+    def field(self) -> str:
+        """Its place in the object: "spec.rules[0].from"; "" is the object itself."""
+        before = self._outer.field if self._outer else ""
+        if isinstance(self._name, int):
+            return f"{before}[{self._name}]"
+        return f"{before}.{self._name}" if before else self._name
 
     def fault(self, text: str) -> FaultsError:
         """Return what to raise when this value is wrong."""
         return FaultsError([Fault(self.file, self.line, self.owner, self.field, text)])
 
-    def _inner(self, node: Node, field: str) -> "Value":
-        return Value(node, self.file, self.owner, field)
-
     @property
     def is_null(self) -> bool:
         """Whether it is `null` or left empty: as if it was not there."""
-        return isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}null"
+        return isinstance(self.node, Scalar) and self.node.is_null
 
     @property
     def is_text(self) -> bool:
         """Whether it is a string and not a number or a truth value."""
-        return isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}str"
+        return isinstance(self.node, Scalar) and self.node.tag == f"{TAG}str"
 
     def members(
         self, known: Collection[str] | None = None, faults: list[Fault] | None = None
@@ -82,23 +98,24 @@ class Value:
         """
         if self.is_null:
             return {}
-        if not isinstance(self.node, MappingNode):
+        if not isinstance(self.node, Mapping):
             raise self.fault("must be an object")
         members: dict[str, Value] = {}
-        seen: set[str] = set()
-        for key, node in self.node.value:
-            name = str(key.value) if isinstance(key, ScalarNode) else "?"
-            inner = self._inner(node, f"{self.field}.{name}" if self.field else name)
+        nulls: set[str] = set()
+        for key, node in self.node.pairs():
+            name = key.text if isinstance(key, Scalar) else "?"
             if known is not None and name not in known:
-                wrong = Value(key, self.file, self.owner, inner.field).fault("is not supported")
+                wrong = Value(key, self.file, self.owner, self, name).fault("is not supported")
                 if faults is None:
                     raise wrong
                 faults += wrong.faults
                 continue
-            if name in seen:
+            inner = Value(node, self.file, self.owner, self, name)
+            if name in members or name in nulls:
                 raise inner.fault("stands there twice")
-            seen.add(name)
-            if not inner.is_null:
+            if isinstance(node, Scalar) and node.is_null:
+                nulls.add(name)
+            else:
                 members[name] = inner
         return members
 
@@ -113,31 +130,34 @@ class Value:
         """Return the items of a list."""
         if self.is_null:
             return []
-        if not isinstance(self.node, SequenceNode):
+        if not isinstance(self.node, Sequence):
             raise self.fault("must be a list")
-        return [self._inner(node, f"{self.field}[{i}]") for i, node in enumerate(self.node.value)]
+        return [
+            Value(node, self.file, self.owner, self, index)
+            for index, node in enumerate(self.node.children)
+        ]
 
     def text(self) -> str:
         """Return a string. A number or a truth value is none, as in Kubernetes."""
-        if not isinstance(self.node, ScalarNode):
+        if not isinstance(self.node, Scalar):
             raise self.fault("must be a string")
-        if self.node.tag not in {f"{_TAG}str", f"{_TAG}timestamp"}:
-            raise self.fault(f"must be a string: put {self.node.value} in quotes")
-        return str(self.node.value)
+        if self.node.tag not in _STRINGS:
+            raise self.fault(f"must be a string: put {self.node.text} in quotes")
+        return self.node.text
 
     def integer(self) -> int:
         """Return a whole number."""
-        if isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}int":
-            text = str(self.node.value)
+        if isinstance(self.node, Scalar) and self.node.tag == f"{TAG}int":
+            text = self.node.text
             if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
                 return int(text)
         raise self.fault("must be a whole number")
 
     def number(self) -> float:
         """Return a number that may have a fraction."""
-        if isinstance(self.node, ScalarNode) and self.node.tag in {f"{_TAG}int", f"{_TAG}float"}:
+        if isinstance(self.node, Scalar) and self.node.tag in {f"{TAG}int", f"{TAG}float"}:
             with suppress(ValueError):
-                return float(self.node.value)
+                return float(self.node.text)
         raise self.fault("must be a number")
 
     def between(self, low: int, high: int) -> int:
@@ -149,8 +169,8 @@ class Value:
 
     def truth(self) -> bool:
         """Return true or false."""
-        if isinstance(self.node, ScalarNode) and self.node.tag == f"{_TAG}bool":
-            return str(self.node.value).lower() == "true"
+        if isinstance(self.node, Scalar) and self.node.tag == f"{TAG}bool":
+            return self.node.text.lower() == "true"
         raise self.fault("must be true or false")
 
     def texts(self) -> dict[str, str]:
