@@ -165,7 +165,7 @@ class Engine:
     record_fd: Final[int]  # eventfd: readable when records, a dump, or a changed word wait for us
     # Names of services by number; grows at its end, before a snapshot has the number.
     services: Final[list[str]]
-    routes: Final[list[str]]  # the same for routes
+    routes: Final[list[str]]  # likewise
     def __init__(self, workers: int, connections_max: int, *, records: int = 1024) -> None:
         """Allocate workers (1..64) and rings of `records` (2^n) items; no thread runs yet."""
     def publish(self, snapshot: Snapshot) -> None:
@@ -247,10 +247,10 @@ class Engine:
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
         """
-    def groups(self) -> dict[tuple[str, str, bool], tuple[int, int]]:
-        """(direction, service, over mesh TLS) → requests begun and in flight, of all workers."""
+    def groups(self) -> dict[tuple[str, str, bool, str], tuple[int, int]]:
+        """(direction, service, over mesh TLS, route) → requests begun and in flight, of all workers."""
     def golden(
-        self, direction: str, service: str, mesh: bool
+        self, direction: str, service: str, mesh: bool, route: str
     ) -> tuple[
         list[int],
         int,

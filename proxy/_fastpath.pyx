@@ -33,13 +33,13 @@ from proxy.fast.check cimport FP_IS_DEBUG
 from proxy.fast.golden cimport (
     GOLDEN_ENDINGS, golden_add, golden_begun, golden_find, golden_next, golden_read_ending,
 )
-from proxy.fast.limits cimport (
-    COMMANDS_MAX, LISTENERS_MAX, POLICY_SLOTS, TARGETS_MAX, WORKERS_MAX,
-)
+from proxy.fast.limits cimport COMMANDS_MAX, LISTENERS_MAX, POLICY_SLOTS, TARGETS_MAX, WORKERS_MAX
 from proxy.fast.lookup cimport lookup_mark_opaque
-from proxy.fast.openssl cimport (
-    OPENSSL_COUNT, alpn_select, openssl_names,
+from proxy.fast.messages cimport (
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
+    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, command_t, dump_t, record_t, request_record_t,
 )
+from proxy.fast.openssl cimport OPENSSL_COUNT, alpn_select, openssl_names
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
     pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
@@ -52,10 +52,7 @@ from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.snapshot cimport TLS_DISABLE, snapshot_t
 from proxy.fast.stats cimport bucket_us
 from proxy.fast.types cimport (
-    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
-    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, HISTOGRAM_BUCKETS, command_t, dump_t, ending_t,
-    golden_t, record_t, request_log_t, request_record_t, ring_t, stats_t,
-    worker_t,
+    HISTOGRAM_BUCKETS, ending_t, golden_t, request_log_t, ring_t, stats_t, worker_t,
 )
 from proxy.fast.worker cimport worker_free, worker_init, worker_main, worker_tick, worker_wake
 
@@ -70,7 +67,7 @@ REASONS = (
     "source_unavailable", "loop", "no_original_dst", "idle_timeout", "half_open_timeout",
     "limit_connections", "no_fds", "no_memory", "drain_deadline", "operator", "stopped",
     "flush_timeout", "tls_failed", "tls_timeout", "tls_broken", "plaintext_refused", "no_identity",
-    "denied",
+    "denied", "no_endpoint", "limit_upstream",
 )
 TLS_FAILURES = (
     "none", "no_certificate", "untrusted", "expired", "not_yet_valid", "usage", "identity",
@@ -81,7 +78,8 @@ TLS_MODES = ("disable", "permissive", "strict")
 METHODS = (
     "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
 )
-FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAEX")
+FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAEX",
+         "NR", "UH", "RL", "DI", "FI", "UMSDR")
 EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
     "splice_no_pipe", "stale", "wake_failed", "retried", "policy_closed",
@@ -539,14 +537,14 @@ cdef class Engine:
             group = golden_next(self.workers[i], NULL)
             while group != NULL:
                 key = (DIRECTIONS[group.key.direction], self.services[group.key.service],
-                       bool(group.key.is_mesh))
+                       bool(group.key.is_mesh), self.routes[group.key.route])
                 before = result.get(key, (0, 0))
                 result[key] = (before[0] + golden_begun(group),
                                before[1] + load_relaxed(&group.in_flight))
                 group = golden_next(self.workers[i], group)
         return result
 
-    def golden(self, direction, service, mesh):
+    def golden(self, direction, service, mesh, route):
         cdef golden_t total
         cdef golden_t* group
         cdef ending_t ending
@@ -556,6 +554,7 @@ cdef class Engine:
         total.key.direction = DIRECTIONS.index(direction)
         total.key.service = self.services.index(service)
         total.key.is_mesh = bool(mesh)
+        total.key.route = self.routes.index(route)
         for i in range(self.worker_count):
             group = golden_find(self.workers[i], &total.key)
             if group == NULL:

@@ -6,9 +6,10 @@ from libc.stdlib cimport calloc
 from libc.string cimport memcpy
 
 from proxy.fast.limits cimport SHA256_BYTES, SPIFFE_ID_BYTES_MAX
+from proxy.fast.messages cimport peer_answer_t, peer_question_t
 from proxy.fast.openssl cimport OPENSSL_COUNT, openssl, openssl_names, openssl_set
 from proxy.fast.ring cimport ring_peek, ring_take
-from proxy.fast.types cimport peer_answer_t, peer_question_t, worker_t
+from proxy.fast.types cimport worker_t
 from proxy.fast.worker cimport worker_wake
 
 

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
-from proxy.fast.types cimport dump_t, record_t
+from proxy.fast.messages cimport dump_t, record_t
 
 
 # Room for the live connections of a worker.

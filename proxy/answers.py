@@ -47,8 +47,8 @@ FLAGS: Final = {
     ),
     "SI": Flag(
         "stream idle",
-        "the downstream did not finish its request in time: see --http-header-timeout and"
-        " --http-idle-timeout",
+        "408: the downstream did not finish its request in time; 504: the upstream was asked and"
+        " said nothing: see --http-header-timeout and --http-idle-timeout",
     ),
     "UF": Flag(
         "upstream connect failure",
@@ -74,7 +74,8 @@ FLAGS: Final = {
     ),
     "UT": Flag(
         "upstream request timeout",
-        "the upstream said nothing for --http-idle-timeout",
+        "the upstream said nothing within timeouts.backendRequest of the route; within an answer:"
+        " for --http-idle-timeout",
         is_failure=True,
     ),
     "OM": Flag(
@@ -92,6 +93,28 @@ FLAGS: Final = {
         "unauthorized",
         "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
         " line `denied` who it was",
+    ),
+    "NR": Flag(
+        "no route",
+        "no route of the service matches, or the one that does leads to nobody: `remora ctl why`"
+        " tells which",
+    ),
+    "UH": Flag(
+        "no healthy upstream",
+        "the service has no endpoint that is ready: `remora ctl config` lists them",
+        is_failure=True,
+    ),
+    "RL": Flag(
+        "rate limited",
+        "above remora.dev/rate-limit of the service or route, or remora.dev/peer-rate-limit",
+    ),
+    "DI": Flag("delay injected", "remora.dev/fault-delay asks for it"),
+    "FI": Flag("fault injected", "remora.dev/fault-abort asks for it"),
+    "UMSDR": Flag(
+        "upstream maximum duration",
+        "the request took longer, with its retries, than timeouts.request of its route, or than the"
+        " downstream's remora-timeout-ms",
+        is_failure=True,
     ),
 }
 _UNKNOWN: Final = Flag("unknown", "this flag has no description: report it as a bug", True)  # noqa: FBT003 - a record
@@ -147,11 +170,6 @@ ANSWERS: Final = {
         "the upstream closed without an answer, and this request may not be sent twice: did it"
         " crash, or is its keep-alive shorter than --http-pool-idle-timeout?",
     ),
-    "pool_exhausted": Answer(
-        503,
-        "UO",
-        "--http-pool-max connections to this endpoint are busy: is it slow? else raise the limit",
-    ),
     "tls_failed": Answer(
         503,
         "UF",
@@ -174,7 +192,48 @@ ANSWERS: Final = {
         504, "UF", "the upstream accepted and did not finish its handshake in --tls-timeout"
     ),
     "upstream_timeout": Answer(
-        504, "UT", "connected and asked, and then nothing for --http-idle-timeout"
+        504, "SI", "connected and asked, and then nothing for --http-idle-timeout"
+    ),
+    "queue_timeout": Answer(
+        504,
+        "UO",
+        "every connection to the endpoint stayed busy for a connect timeout: is it slow? else raise"
+        " --http-pool-max, or connectionPool.tcp.maxConnections of its DestinationRule",
+    ),
+    "queue_full": Answer(
+        503,
+        "UO",
+        "connectionPool.http.http1MaxPendingRequests wait for a connection already: is the service"
+        " slow?",
+    ),
+    "too_many_requests": Answer(
+        503, "UO", "connectionPool.http.http2MaxRequests are in flight to the service already"
+    ),
+    "no_endpoint": Answer(
+        503, "UH", "the service has no endpoint that is ready: `remora ctl config` lists them"
+    ),
+    "no_backend": Answer(
+        500, "NR", "the route leads to no service that there is: `remora ctl why` tells which"
+    ),
+    "no_route": Answer(
+        404, "NR", "the service has routes, and none matches: `remora ctl why` tells why"
+    ),
+    "rewrite_too_long": Answer(414, "NR", "what the route makes of the path is too long"),
+    "rate_limited": Answer(
+        429, "RL", "above the limit that an annotation sets; Retry-After tells when there is room"
+    ),
+    "overloaded": Answer(
+        503, "OM", "remora.dev/concurrency-limit requests are in flight in this pod already"
+    ),
+    "fault_injected": Answer(503, "FI", "remora.dev/fault-abort asks for it"),
+    "request_deadline": Answer(
+        504,
+        "UMSDR",
+        "the whole request, with its retries, took longer than timeouts.request of its route, or"
+        " than the downstream's remora-timeout-ms",
+    ),
+    "try_timeout": Answer(
+        504, "UT", "one try took longer than timeouts.backendRequest, and may not be repeated"
     ),
     "version_unknown": Answer(505, "DPE", "neither HTTP/1.0 nor HTTP/1.1"),
 }

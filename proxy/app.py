@@ -193,7 +193,7 @@ def _policy(settings: Config, log: Log, keeper: "Keeper | None") -> "PolicyWatch
     from proxy.policy.watch import PolicyWatch  # noqa: PLC0415 - PyYAML: only who has manifests
 
     domain = keeper.material.identity.trust_domain if keeper else DEFAULT_TRUST_DOMAIN
-    watch = PolicyWatch(settings.policy, log, domain, settings.mesh)
+    watch = PolicyWatch(settings.policy, log, domain, settings.mesh, settings.services)
     watch.start()
     return watch
 

@@ -18,6 +18,7 @@ usage: remora COMMAND [flags]
   proxy     run the sidecar proxy
   init      redirect this network namespace's traffic to it
   ctl       ask a running proxy, or tell it something
+  check     are the manifests of a directory good?
   identity  a development CA, and a look at certificates
   version   print what this is
 
@@ -82,6 +83,12 @@ def _ctl(arguments: Sequence[str]) -> int:
     return ctl_main(arguments)
 
 
+def _check(arguments: Sequence[str]) -> int:
+    from proxy.check import main as check_main  # noqa: PLC0415 - see above
+
+    return check_main(arguments)
+
+
 def _identity(arguments: Sequence[str]) -> int:
     from proxy.identity.command import main as identity_main  # noqa: PLC0415 - see above
 
@@ -104,6 +111,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "proxy": _proxy,
     "init": _init,
     "ctl": _ctl,
+    "check": _check,
     "identity": _identity,
     "version": _version,
 }

@@ -9,7 +9,8 @@ import json
 import os
 import time
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import unquote
 
 from proxy import __version__, describe
 from proxy.engine import Connection, Engine, Golden, Group, NoAnswerError, Stats
@@ -19,6 +20,9 @@ from proxy.request_totals import flag_counts, request_totals, service_totals
 from proxy.state import Running
 from proxy.tls_status import identity_facts, identity_in_short
 from proxy.values import is_ip
+
+if TYPE_CHECKING:
+    from proxy.policy.watch import PolicyWatch  # has PyYAML in tow
 
 T = TypeVar("T")
 
@@ -44,6 +48,8 @@ class Control:
                 ("GET", "/identity"): self._identity,
                 ("GET", "/config"): self._config,
                 ("GET", "/policy"): self._policy,
+                ("GET", "/traffic"): self._traffic,
+                ("GET", "/why"): self._why,
                 ("POST", "/drain"): self._drain,
                 ("POST", "/log-level"): self._log_level,
                 ("POST", "/close"): self._close,
@@ -126,9 +132,7 @@ class Control:
         )
 
     async def _policy(self, _request: Request) -> Response:
-        watch = self._running.policy
-        if watch is None:
-            raise RequestError(HTTPStatus.CONFLICT, "the proxy was started without --manifests")
+        watch = self._watch()
         from proxy.policy.describe import policy  # noqa: PLC0415 - has PyYAML in tow
 
         counts: dict[str, dict[str, int]] = {}
@@ -136,6 +140,39 @@ class Control:
             by_verdict = counts.setdefault(name, {})
             by_verdict[verdict] = by_verdict.get(verdict, 0) + count
         return json_response(HTTPStatus.OK, policy(watch, counts))
+
+    async def _traffic(self, request: Request) -> Response:
+        watch = self._watch()
+        from proxy.traffic.describe import config  # noqa: PLC0415 - as above
+
+        limit = _limit(request.query.get("limit", str(_LIMIT)))
+        service = unquote(request.query.get("service", ""))
+        page = config(watch, service, limit)
+        if service and not page["services"]:
+            raise RequestError(HTTPStatus.NOT_FOUND, f"there is no Service {service} here")
+        return json_response(HTTPStatus.OK, page)
+
+    async def _why(self, request: Request) -> Response:
+        watch = self._watch()
+        from proxy.traffic.why import Question, WhyError, why  # noqa: PLC0415 - as above
+
+        words = {name: unquote(text) for name, text in request.query.items()}
+        question = Question(
+            words.get("method", "GET"),
+            words.get("url", ""),
+            words.get("from", ""),
+            tuple(filter(None, words.get("headers", "").split("\n"))),
+            words.get("inbound", "") == "1",
+        )
+        try:
+            return json_response(HTTPStatus.OK, why(watch, self._running.config, question))
+        except WhyError as wrong:
+            raise RequestError(HTTPStatus.BAD_REQUEST, str(wrong)) from None
+
+    def _watch(self) -> "PolicyWatch":
+        if self._running.policy is None:
+            raise RequestError(HTTPStatus.CONFLICT, "the proxy was started without --manifests")
+        return self._running.policy
 
     async def _drain(self, request: Request) -> Response:
         done = self._running.drain.start("operator")

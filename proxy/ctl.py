@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
-from proxy import ctl_http, ctl_identity, ctl_policy, ctl_text, values
+from proxy import ctl_config, ctl_http, ctl_identity, ctl_policy, ctl_text, ctl_why, values
 from proxy.ctl_call import RefusedError, UnavailableError, call
 from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
 from proxy.options import Group, Option, Reader, help_text
@@ -20,7 +21,9 @@ usage: remora ctl COMMAND [flags]
   connections        open connections; --closed: those that ended last
   requests           HTTP requests that ended last
   identity           who this pod is in the mesh, until when, and how handshakes went
-  policy             what the manifests mean for this pod, and faults
+  policy             who may come in, as the manifests say, and faults
+  config [SERVICE]   what the manifests say of traffic: services, endpoints, routes; faults, notes
+  why METHOD URL     what would become of a request, and why; --from, --header, --inbound
   close ID           reset one connection
   drain              take no new inbound connection, finish the others; the process stays
   log-level [LEVEL]  show or set: debug, info, warning, error"""
@@ -30,6 +33,7 @@ Examples:
   kubectl exec POD -c remora -- remora ctl status
   remora ctl connections --closed --limit 20
   remora ctl requests --limit 20
+  remora ctl why GET http://web.shop/cart --header 'x-team: red'
   remora ctl drain --wait
 
 Exit codes: 0 done; 1 the proxy said no; 64 bad words here; 69 no proxy found."""
@@ -51,6 +55,34 @@ CONTROL: Final = Option(
 AS_JSON: Final = Option(
     flag="--json", parse=values.switch, default="false", help="print the proxy's JSON as it is"
 )
+OUTPUT: Final = Option(
+    flag="-o",
+    parse=values.choice("text", "json"),
+    default="text",
+    metavar="text|json",
+    help="-o json is --json",
+)
+FROM: Final = Option(
+    flag="--from",
+    parse=str,
+    default="",
+    metavar="SPIFFE_ID",
+    help="why: who asks, as mesh TLS proves it",
+)
+HEADER: Final = Option(
+    flag="--header",
+    parse=str,
+    default="",
+    metavar="'NAME: VALUE'",
+    repeatable=True,
+    help="why: a header of the request",
+)
+INBOUND: Final = Option(
+    flag="--inbound",
+    parse=values.switch,
+    default="false",
+    help="why: a request that comes in to our own pod",
+)
 CLOSED: Final = Option(
     flag="--closed", parse=values.switch, default="false", help="connections: those that ended"
 )
@@ -59,12 +91,14 @@ LIMIT: Final = Option(
     parse=values.integer_between(1, 100_000),
     default="1000",
     metavar="N",
-    help="connections and requests: how many",
+    help="connections, requests and config: how many",
 )
 WAIT: Final = Option(
     flag="--wait", parse=values.switch, default="false", help="drain: return when it is finished"
 )
-GROUPS: Final = (Group("Flags", (CONTROL, AS_JSON, CLOSED, LIMIT, WAIT)),)
+GROUPS: Final = (
+    Group("Flags", (CONTROL, AS_JSON, OUTPUT, CLOSED, LIMIT, WAIT, FROM, HEADER, INBOUND)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +109,25 @@ class Asked:
     closed: bool
     limit: int
     wait: bool
-    word: str  # the argument of the command, "" if none was given
+    words: tuple[str, ...] = ()  # the arguments of the command
+    peer: str = ""
+    headers: tuple[str, ...] = ()
+    inbound: bool = False
+
+    @property
+    def word(self) -> str:
+        """The argument of a command that has one, "" if none was given."""
+        return self.words[0] if self.words else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a command gets its answer, and how the answer looks. `word` names its argument."""
+    """How a command gets its answer, and how the answer looks. `words` name its arguments."""
 
     run: Callable[[Asked], dict[str, Any]]
     text: Callable[[Asked, dict[str, Any]], str]
-    word: str = ""
-    is_word_needed: bool = False
+    words: tuple[str, ...] = ()
+    are_words_needed: bool = False
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,8 +142,12 @@ def main(arguments: Sequence[str]) -> int:
         reader.one(CLOSED),
         reader.one(LIMIT),
         reader.one(WAIT),
-        words[0] if words else "",
+        tuple(words),
+        reader.one(FROM),
+        tuple(filter(None, reader.many(HEADER))),
+        reader.one(INBOUND),
     )
+    is_json = reader.one(AS_JSON) or reader.one(OUTPUT) == "json"
     if reader.wants_help:
         sys.stdout.write(help_text(USAGE, GROUPS, EPILOGUE))
         return EXIT_OK
@@ -110,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         for fault in faults:
             _complain(fault)
         return EXIT_USAGE
-    return _run(_COMMANDS[name], asked, as_json=reader.one(AS_JSON))
+    return _run(_COMMANDS[name], asked, as_json=is_json)
 
 
 def _run(command: Command, asked: Asked, *, as_json: bool) -> int:
@@ -132,10 +178,10 @@ def _word_faults(name: str, words: Sequence[str], reader: Reader) -> list[str]:
     command = _COMMANDS.get(name)
     if command is None:
         return [f"{name!r} is no command ({', '.join(_COMMANDS)})"]
-    if len(words) > bool(command.word):
-        return reader.stray_words(words[bool(command.word) :])
-    if command.is_word_needed and not words:
-        return [f"{name} needs {command.word}"]
+    if len(words) > len(command.words):
+        return reader.stray_words(words[len(command.words) :])
+    if command.are_words_needed and len(words) < len(command.words):
+        return [f"{name} needs {' '.join(command.words)}"]
     if name == "close" and not (words[0].isascii() and words[0].isdigit()):
         return [f"{words[0]!r} is no id of a connection (a number; see `remora ctl connections`)"]
     return []
@@ -162,6 +208,23 @@ def _policy(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/policy")
 
 
+def _config(asked: Asked) -> dict[str, Any]:
+    return call(asked.place, f"/traffic?limit={asked.limit}&service={quote(asked.word)}")
+
+
+def _why(asked: Asked) -> dict[str, Any]:
+    method, url = asked.words
+    words = {
+        "method": method,
+        "url": url,
+        "from": asked.peer,
+        "headers": "\n".join(asked.headers),
+        "inbound": str(int(asked.inbound)),
+    }
+    query = "&".join(f"{name}={quote(text, safe='')}" for name, text in words.items())
+    return call(asked.place, f"/why?{query}")
+
+
 def _close(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/close", {"id": int(asked.word)})
 
@@ -184,11 +247,25 @@ _COMMANDS: Final = {
     "requests": Command(_requests, lambda _, answer: ctl_http.requests(answer)),
     "identity": Command(_identity, lambda _, answer: ctl_identity.identity(answer)),
     "policy": Command(_policy, lambda _, answer: ctl_policy.policy(answer)),
+    "config": Command(
+        _config,
+        lambda asked, answer: ctl_config.config(answer, is_detailed=bool(asked.word)),
+        ("SERVICE",),
+    ),
+    "why": Command(
+        _why,
+        lambda _, answer: ctl_why.why(answer),
+        ("METHOD", "URL"),
+        are_words_needed=True,
+    ),
     "close": Command(
-        _close, lambda asked, _: f"connection {asked.word} is reset", "ID", is_word_needed=True
+        _close,
+        lambda asked, _: f"connection {asked.word} is reset",
+        ("ID",),
+        are_words_needed=True,
     ),
     "drain": Command(_drain, lambda _, answer: answer["state"]),
-    "log-level": Command(_log_level, lambda _, answer: answer["level"], "LEVEL"),
+    "log-level": Command(_log_level, lambda _, answer: answer["level"], ("LEVEL",)),
 }
 
 

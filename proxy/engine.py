@@ -13,6 +13,8 @@ from proxy import _fastpath
 from proxy._fastpath import Connection, Denial, Request
 from proxy.listeners import Listener
 from proxy.snapshot import Draft, target_indexes
+from proxy.traffic.rows import NOTHING as NO_TRAFFIC
+from proxy.traffic.rows import Traffic
 
 __all__ = [
     "Connection",
@@ -93,7 +95,11 @@ class WorkerState(NamedTuple):
     listeners: int
 
 
-Group: TypeAlias = tuple[str, str, bool]  # whose requests: direction, service, over mesh TLS
+# Whose requests: direction, service, over mesh TLS, route.
+Group: TypeAlias = tuple[str, str, bool, str]
+
+# Rows, and what numbers the names of services and of routes in them.
+_Traffic: TypeAlias = tuple[Traffic, Callable[[str], int], Callable[[str], int]]
 
 
 class Golden(NamedTuple):
@@ -251,7 +257,8 @@ class Engine:
         self._judged_by: tuple[int, str, dict[int, str]] | None = None  # of the last snapshot
         self._generation = 0  # how often that changed
         self._fast = _fastpath.Engine(workers, math.ceil(connections_max / workers))
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # of services
+        self._route_numbers: dict[str, int] = {}
         self._listener_counts = dict.fromkeys(DIRECTIONS, 0)
         self._version = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -263,8 +270,11 @@ class Engine:
     # ---- life ------------------------------------------------------------------------------
 
     def publish(self, draft: Draft) -> int:
-        """Make a new snapshot current and return its version."""
-        self._version += 1
+        """Make a new snapshot current and return its version.
+
+        Raises ValueError where it is more than the data plane takes; the one before stays.
+        """
+        version = self._version + 1
         addresses = [
             (*address, self._number(service.name), HANDLINGS.index(service.handling))
             for service in draft.services
@@ -277,7 +287,7 @@ class Engine:
             self._judged_by = judged_by
         self._fast.publish(
             _fastpath.Snapshot(
-                *(self._version, draft.settings, draft.targets, addresses, draft.opaque_ports),
+                *(version, draft.settings, draft.targets, addresses, draft.opaque_ports),
                 tls=trust.contexts,
                 mesh=[(host, port, expected.encode()) for host, port, expected in trust.endpoints],
                 tls_mode=TLS_MODES.index(trust.mode),
@@ -289,17 +299,24 @@ class Engine:
                 ],
                 policy_generation=self._generation,
                 probes=draft.judgement.probes,
+                traffic=self._traffic(draft),
             )
         )
+        self._version = version
         return self._version
+
+    def _traffic(self, draft: Draft) -> _Traffic | None:
+        if draft.traffic is NO_TRAFFIC:
+            return None
+        return (draft.traffic, self._number, self._route_number)
 
     def _number(self, service: str) -> int:
         """Return the number of a service, which stays its own: counters carry it."""
-        names = self._fast.services
-        number = self._numbers.setdefault(service, len(names))
-        if number == len(names):
-            names.append(service)
-        return number
+        return _number_in(self._fast.services, self._numbers, service)
+
+    def _route_number(self, route: str) -> int:
+        """Return the number of a route, likewise."""
+        return _number_in(self._fast.routes, self._route_numbers, route)
 
     def _slot(self, policy: str) -> int:
         """Return a policy's place of counters, which stays its own."""
@@ -466,3 +483,10 @@ def _mask(directions: Iterable[str]) -> int:
 
 def _rows(flat: list[int], width: int) -> Iterator[list[int]]:
     return (flat[start : start + width] for start in range(0, len(flat), width))
+
+
+def _number_in(names: list[str], numbers: dict[str, int], name: str) -> int:
+    number = numbers.setdefault(name, len(names))
+    if number == len(names):
+        names.append(name)
+    return number

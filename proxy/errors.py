@@ -11,6 +11,8 @@ from typing import Final
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1  # a second signal cut connections that a drain would have let finish
 EXIT_REFUSED: Final = 1  # `remora ctl`: the proxy said no
+EXIT_FAULTS: Final = 1  # `remora check`: something is wrong with the manifests
+EXIT_CHECK_USAGE: Final = 2  # `remora check`: bad words, as with other tools that compare and lint
 EXIT_USAGE: Final = 64  # EX_USAGE: a flag or variable is wrong; nothing was opened
 EXIT_UNAVAILABLE: Final = 69  # EX_UNAVAILABLE: `remora ctl` found no proxy
 EXIT_SOFTWARE: Final = 70  # EX_SOFTWARE: our own fault
@@ -129,6 +131,14 @@ REASONS: Final = {
         "UAEX",
         "an authorization policy does not let it in: `remora ctl policy` shows which, and the log"
         " line `denied` who it was",
+    ),
+    "no_endpoint": Reason(
+        "UH", "the service has no endpoint that is ready: `remora ctl config` lists them"
+    ),
+    "limit_upstream": Reason(
+        "UO",
+        "connectionPool.tcp.maxConnections of the service's DestinationRule is reached: is it slow,"
+        " or the limit too low?",
     ),
 }
 

@@ -14,17 +14,14 @@ from proxy.engine import Group, Stats
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_series import OTHER, Account, HttpSeries, Source
 
-_UNKNOWN: Final = "unknown"
-
 _BASE: Final = ("direction", "service", "route", "protocol", "tls")
 _Accounts = dict[tuple[str, ...], Account]
 
 
 def _base(group: Group) -> tuple[str, ...]:
-    # No route is configured yet, and what an exchange speaks is one thing.
-    direction, service, is_mesh = group
+    direction, service, is_mesh, route = group
     tls = OTHER if service == OTHER else str(is_mesh).lower()
-    return (direction, service, _UNKNOWN, "http1", tls)
+    return (direction, service, route, "http1", tls)
 
 
 class HttpMetrics:

@@ -1,6 +1,6 @@
 """Which requests have series of their own, and which share those of `service="other"`.
 
-A group is a direction and a service. It has its own series while there is room for them and as long
+A group is a direction, a service and a route. It has its own series while there is room for them and as long
 as it has traffic. What happened between two readings goes to the series that the group has at the
 second one, so that no counter ever goes back and nothing is counted twice, whoever comes and goes.
 """
@@ -147,7 +147,7 @@ class HttpSeries:
         }
         for direction, account in self._shared.items():
             if account.requests:
-                shown[direction, OTHER, False] = account
+                shown[direction, OTHER, False, OTHER] = account
         return shown
 
     def _update(self, known: _Known, group: Group, counts: tuple[int, int], source: Source) -> None:

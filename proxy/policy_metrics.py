@@ -1,4 +1,4 @@
-"""Policy in numbers: what was allowed and denied by which policy, and how the manifests are."""
+"""Policy in numbers: what was allowed and denied by which policy; what the manifests hold."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -39,3 +39,13 @@ def policy_families(stats: Stats, watch: "PolicyWatch | None") -> Iterator[Metri
     text = "When what is in force was read."
     moment: list[Row] = [((), watch.loaded_unix_s)] if watch else []
     yield gauge("remora_manifests_loaded_timestamp_seconds", text, [], moment)
+    text = "Notes on what is in force: objects that are ignored, and why."
+    yield gauge("remora_manifests_notes", text, [], [((), len(watch.notes))] if watch else [])
+    yield from _traffic_families(watch)
+
+
+def _traffic_families(watch: "PolicyWatch | None") -> Iterator[Metric]:
+    """Yield how much of what is routed to."""
+    rows: list[Row] = [((kind,), count) for kind, count in watch.counts.items()] if watch else []
+    text = "Services, their ports and endpoints, routes: what is in force of each."
+    yield gauge("remora_traffic_objects", text, ["kind"], rows)

@@ -13,6 +13,7 @@ from proxy.mesh_options import STRICT
 from proxy.policy.denials import Denials
 from proxy.policy.rows import NOTHING
 from proxy.snapshot import draft, trust_of
+from proxy.traffic.rows import NOTHING as NO_TRAFFIC
 
 if TYPE_CHECKING:
     from proxy.identity.keeper import Keeper
@@ -58,7 +59,8 @@ class Publisher:
         contexts = self._keeper.contexts if self._keeper else None
         trust = trust_of(self._config, contexts, found)
         judgement = self._policy.judgement if self._policy else NOTHING
-        self._engine.publish(draft(self._config, self._listeners, trust, judgement))
+        traffic = self._policy.traffic if self._policy else NO_TRAFFIC
+        self._engine.publish(draft(self._config, self._listeners, trust, judgement, traffic))
 
     def _on_policy(self, log: Log) -> None:
         self.publish()

@@ -27,7 +27,13 @@ def service_totals(goldens: Mapping[Group, Golden], count_max: int) -> list[Tota
     """Return the same for the groups with the most requests, these first."""
     busiest = sorted(goldens, key=lambda group: (-sum(goldens[group].requests), group))
     return [
-        {"direction": group[0], "service": group[1], "tls": group[2], **_totals([goldens[group]])}
+        {
+            "direction": group[0],
+            "service": group[1],
+            "tls": group[2],
+            "route": group[3],
+            **_totals([goldens[group]]),
+        }
         for group in busiest[:count_max]
     ]
 
@@ -35,7 +41,7 @@ def service_totals(goldens: Mapping[Group, Golden], count_max: int) -> list[Tota
 def flag_counts(goldens: Mapping[Group, Golden]) -> dict[str, dict[str, int]]:
     """Return direction → flag → how many requests ended with it; those without a flag left out."""
     counts: dict[str, dict[str, int]] = {}
-    for (direction, _, _), golden in goldens.items():
+    for (direction, *_), golden in goldens.items():
         for (_, flag), total in golden.endings.items():
             if flag != NO_FLAG:
                 by_flag = counts.setdefault(direction, {})

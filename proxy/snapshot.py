@@ -12,6 +12,8 @@ from proxy.listeners import Listener
 from proxy.mesh_options import DISABLE, PLAIN, STRICT, MeshEndpoint
 from proxy.policy.rows import NOTHING, Judgement
 from proxy.services import Service
+from proxy.traffic.rows import NOTHING as NO_TRAFFIC
+from proxy.traffic.rows import Traffic
 
 if TYPE_CHECKING:  # a proxy without an identity does not load OpenSSL
     from proxy.identity.contexts import Contexts
@@ -72,6 +74,7 @@ class Draft(NamedTuple):
     target_modes: list[str]
     trust: Trust
     judgement: Judgement
+    traffic: Traffic = NO_TRAFFIC
 
 
 def draft(
@@ -79,6 +82,7 @@ def draft(
     listeners: Iterable[Listener],
     trust: Trust = NO_TRUST,
     judgement: Judgement = NOTHING,
+    traffic: Traffic = NO_TRAFFIC,
 ) -> Draft:
     """Return what workers need to know of a configuration."""
     settings = {
@@ -99,7 +103,10 @@ def draft(
     explicit = [listener for listener in listeners if listener.target]
     targets = [(*listener.target,) for listener in explicit if listener.target]
     modes = [_mode(listener, trust) for listener in explicit]
-    return Draft(settings, targets, config.services, config.opaque_ports, modes, trust, judgement)
+    return Draft(
+        *(settings, targets, config.services, config.opaque_ports),
+        *(modes, trust, judgement, traffic),
+    )
 
 
 def _mode(listener: Listener, trust: Trust) -> str:

@@ -4,14 +4,14 @@
 from libc.stdint cimport uint8_t
 
 from proxy.fast.authz cimport authz_connection
+from proxy.fast.choose cimport choose_dial, choose_speaks_http
 from proxy.fast.conn cimport conn_label
 from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING, PROTOCOL_HTTP1, PROTOCOL_OPAQUE,
-    REASON_DENIED, REASON_OPEN, SPEAKER_DOWNSTREAM,
+    REASON_DENIED, REASON_LIMIT_UPSTREAM, REASON_NO_ENDPOINT, REASON_OPEN, SPEAKER_DOWNSTREAM,
 )
 from proxy.fast.types cimport MODE_HTTP, MODE_INTAKE, MODE_RELAY, conn_t, worker_t
-from proxy.fast.upstream cimport upstream_dial
 
 
 # May the bytes of this connection be parsed as HTTP?
@@ -23,6 +23,7 @@ cdef inline bint begin_may_be_http(const worker_t* w, const conn_t* c) noexcept 
 # connection to it, and none of its protocols speaks first. Where nobody will look for requests,
 # authorization policies are asked before. Returns REASON_OPEN or why not.
 cdef inline uint8_t begin_serve(worker_t* w, conn_t* c) noexcept nogil:
+    cdef uint8_t reason
     c.mode = MODE_RELAY
     if c.may_be_mesh or begin_may_be_http(w, c):
         c.mode = MODE_INTAKE
@@ -32,10 +33,17 @@ cdef inline uint8_t begin_serve(worker_t* w, conn_t* c) noexcept nogil:
         return REASON_DENIED
     if c.up != NULL:
         return REASON_OPEN                  # dialled while it was not known that this is TLS
-    if c.mode == MODE_INTAKE and pool_find(w, c.direction, &c.upstream) != NULL:
+    if c.mode == MODE_INTAKE and (
+            choose_speaks_http(w, c) or pool_find(w, c.direction, &c.upstream) != NULL):
         c.phase = PHASE_RELAYING
         return REASON_OPEN
-    return upstream_dial(w, c)
+    reason = choose_dial(w, c)
+    if c.mode == MODE_INTAKE and reason in (REASON_NO_ENDPOINT, REASON_LIMIT_UPSTREAM):
+        c.dial_reason = reason              # a request deserves an answer
+        c.dialled_ms = w.now_ms
+        c.phase = PHASE_RELAYING
+        return REASON_OPEN
+    return reason
 
 
 # The same for one whose peer has said that it speaks HTTP/1.

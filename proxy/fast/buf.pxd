@@ -3,8 +3,8 @@
 # L2. Buffers for bytes that were read and could not be written, or not be understood, yet.
 #
 # Rule 1: a flow owns a buffer only while bytes wait in it; an idle connection owns none.
-# Rule 2: a buffer of BUF_BYTES comes from the pool and goes back there (BUFS_FREE_MAX are kept). A
-#         larger one is allocated for the one head or write that needs it; who appends bounds it.
+# Rule 2: a buffer of BUF_BYTES comes from the pool and goes back there (BUFS_FREE_MAX are kept).
+#         Others are allocated for the one head or write that needs them; who appends bounds it.
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -32,6 +32,23 @@ cdef inline buf_t* buf_take(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
         if buf == NULL:
             return NULL
         buf.capacity = capacity
+    buf.next = NULL
+    buf.start = 0
+    buf.end = 0
+    pool.live_count += 1
+    return buf
+
+
+# The same of `capacity` bytes and not more, for what is kept long and mostly small. It never goes to
+# the pool.
+cdef inline buf_t* buf_take_small(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
+    cdef buf_t* buf
+    if capacity >= BUF_BYTES:
+        return buf_take(pool, capacity)
+    buf = <buf_t*>malloc(sizeof(buf_t) + capacity)
+    if buf == NULL:
+        return NULL
+    buf.capacity = capacity
     buf.next = NULL
     buf.start = 0
     buf.end = 0

@@ -15,13 +15,18 @@ from proxy.fast.check cimport FP_ASSERT, FP_STATIC_ASSERT
 from proxy.fast.detect cimport detect_finish
 from proxy.fast.exchange cimport exchange_end
 from proxy.fast.limits cimport CONN_BYTES_MAX, DIAL_FAILED_GRACE_MS, LINGER_MS
+from proxy.fast.lookup cimport traffic_backend
+from proxy.fast.messages cimport record_t
 from proxy.fast.peer cimport peer_keep
+from proxy.fast.pick cimport pick_end
 from proxy.fast.pipes cimport pipe_give
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.reasons cimport (
-    EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, PHASE_CONNECTING, PHASE_HALF_OPEN,
-    PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING, PROTOCOL_TLS, REASON_DOWNSTREAM_RESET,
+    EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, OUTCOME_LOCAL, OUTCOME_NONE,
+    OUTCOME_OK, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
+    PROTOCOL_PENDING, PROTOCOL_TLS, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED,
+    REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_DOWNSTREAM_RESET,
     REASON_DOWNSTREAM_TIMEOUT, REASON_FLUSH_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK,
     REASON_OPEN, REASON_TLS_FAILED, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
 )
@@ -30,8 +35,9 @@ from proxy.fast.side cimport side_free_tls, side_is_written, side_say_end
 from proxy.fast.slab cimport slab_give
 from proxy.fast.stats cimport count, observe, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel, timer_is_armed
+from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_TLS, UPSTREAM, conn_t, record_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_TLS, UPSTREAM, conn_t, exchange_t,
     worker_t,
 )
 
@@ -54,9 +60,25 @@ cdef inline void conn_label(worker_t* w, conn_t* c, uint8_t protocol) noexcept n
     c.protocol = protocol
 
 
+# How long its dial, or its place in a queue, may take: the service's own, or the flags'.
+cdef inline uint64_t conn_connect_ms(const worker_t* w, const conn_t* c) noexcept nogil:
+    cdef const backend_t* b = NULL
+    if c.pick.is_made:
+        b = traffic_backend(w.snapshot.traffic, c.pick.backend)
+    return b.connect_ms if b != NULL and b.connect_ms else w.snapshot.connect_ms[c.direction]
+
+
+# How long it may be relayed without a byte.
+cdef inline uint64_t conn_idle_ms(const worker_t* w, const conn_t* c) noexcept nogil:
+    cdef const backend_t* b = NULL
+    if c.pick.is_made:
+        b = traffic_backend(w.snapshot.traffic, c.pick.backend)
+    return b.tcp_idle_ms if b != NULL and b.tcp_idle_ms else w.snapshot.idle_ms
+
+
 # Up to when the connection may stay as it is (monotonic ms). Idle timers are lazy (timer.pxd, rule
 # 2): the time of the last byte moves, the timer does not.
-cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
+cdef inline uint64_t conn_idle_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
     if c.mode == MODE_LINGER:
         return c.active_ms + LINGER_MS
     if c.mode == MODE_TLS and c.down.tls != NULL:
@@ -66,7 +88,7 @@ cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexce
     if c.phase == PHASE_CONNECTING and c.up != NULL and c.up.side.tls != NULL:
         return c.up.side.tls.began_us // 1000 + w.snapshot.tls_ms
     if c.phase == PHASE_CONNECTING:
-        return c.dialled_ms + w.snapshot.connect_ms[c.direction]
+        return c.dialled_ms + conn_connect_ms(w, c)
     if c.mode == MODE_INTAKE and c.dial_reason:
         return c.dialled_ms + DIAL_FAILED_GRACE_MS
     if c.mode == MODE_INTAKE and c.may_be_mesh and c.sides[UPSTREAM].is_readable and (
@@ -77,14 +99,29 @@ cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexce
     if c.mode != MODE_HTTP:
         if c.phase == PHASE_HALF_OPEN:
             return c.active_ms + w.snapshot.half_open_ms
-        return c.active_ms + w.snapshot.idle_ms
+        return c.active_ms + conn_idle_ms(w, c)
     if c.head_us:
         return c.head_us // 1000 + w.snapshot.head_ms
     if c.is_waiting:
-        return c.dialled_ms + w.snapshot.connect_ms[c.direction]
+        return c.dialled_ms + conn_connect_ms(w, c)
     if not side_is_written(c, UPSTREAM):
         return c.active_ms + w.snapshot.flush_ms
     return c.active_ms + w.snapshot.http_idle_ms
+
+
+# The same, and when its request must be looked at: it waits, or its time is over.
+cdef inline uint64_t conn_deadline_ms(const worker_t* w, const conn_t* c) noexcept nogil:
+    cdef uint64_t at_ms = conn_idle_deadline_ms(w, c)
+    cdef const exchange_t* x = c.exchange
+    if x == NULL or c.mode != MODE_HTTP:
+        return at_ms
+    if x.wake_ms and x.wake_ms < at_ms:
+        at_ms = x.wake_ms
+    if x.deadline_ms and x.deadline_ms < at_ms:
+        at_ms = x.deadline_ms
+    if x.try_deadline_ms and x.try_deadline_ms < at_ms:
+        at_ms = x.try_deadline_ms
+    return at_ms
 
 
 # Arm the one timer of a connection, or move it when its deadline came nearer.
@@ -214,6 +251,17 @@ cdef inline bint conn_owes_alert(const conn_t* c) noexcept nogil:
     return c.close_reason == REASON_TLS_FAILED and c.mode == MODE_TLS
 
 
+# What its endpoint is to be told of when it ends.
+cdef inline uint8_t conn_outcome(const conn_t* c) noexcept nogil:
+    if c.close_reason in (
+            REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, REASON_CONNECT_REFUSED,
+            REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_CONNECT_FAILED):
+        return OUTCOME_LOCAL
+    if c.close_reason == REASON_OK and c.flows[UPSTREAM].read_bytes:
+        return OUTCOME_OK
+    return OUTCOME_NONE
+
+
 # Count the end and tell Python of it, while it is still known who was there.
 cdef inline void conn_account(worker_t* w, conn_t* c) noexcept nogil:
     if c.protocol == PROTOCOL_PENDING and c.speaker == SPEAKER_NONE:
@@ -238,6 +286,7 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     if c.exchange != NULL:
         conn_end_exchange(w, c)
     conn_account(w, c)
+    pick_end(w, c, conn_outcome(c), 0)
     conn_drop_upstream(w, c, as_reset)
     conn_close_downstream(w, c, as_reset and not conn_owes_alert(c))
     if c.pending != NULL:

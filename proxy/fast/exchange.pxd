@@ -7,13 +7,17 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from proxy.fast.buf cimport buf_give
+from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.golden cimport golden_count_ending
+from proxy.fast.messages cimport request_record_t
 from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
 from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_NONE
+from proxy.fast.replay cimport replay_drop
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give, slab_take
+from proxy.fast.states cimport backend_state_t
 from proxy.fast.stats cimport count, count_many, observe, uncount
-from proxy.fast.types cimport exchange_t, golden_t, request_record_t, worker_t
+from proxy.fast.types cimport exchange_t, golden_t, worker_t
 
 
 # A new exchange, counted in `group`, or NULL at the limit or without memory. The caller's
@@ -64,6 +68,23 @@ cdef inline void exchange_post(
     x.log = NULL
 
 
+# It counts no more among the requests of its backend.
+cdef inline void exchange_leave_backend(worker_t* w, exchange_t* x) noexcept nogil:
+    cdef backend_state_t* state
+    if not x.has_backend:
+        return
+    x.has_backend = 0
+    state = fleet_backend(&w.fleet, x.backend)
+    if state == NULL:
+        return
+    if x.is_inbound:
+        state.inbound_in_flight -= 1
+    else:
+        state.in_flight -= 1
+    if x.is_retrying:
+        state.retries_in_flight -= 1
+
+
 # Count it and give it back. `flag` is used when none was set before.
 cdef inline void exchange_end(worker_t* w, exchange_t* x, uint8_t flag) noexcept nogil:
     cdef uint64_t now_us = clock_us(CLOCK_MONOTONIC)
@@ -77,7 +98,9 @@ cdef inline void exchange_end(worker_t* w, exchange_t* x, uint8_t flag) noexcept
         exchange_post(w, x, now_us - x.started_us)
     count_many(&group.body_bytes[0], x.request_body.data_bytes)
     count_many(&group.body_bytes[1], x.response_body.data_bytes)
-    if x.replay != NULL:
-        buf_give(&w.bufs, x.replay)
-        x.replay = NULL
+    replay_drop(w, x)
+    if x.edits != NULL:
+        buf_give(&w.bufs, x.edits)
+        x.edits = NULL
+    exchange_leave_backend(w, x)
     slab_give(&w.exchanges, x)

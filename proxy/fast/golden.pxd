@@ -16,8 +16,8 @@ from proxy.fast.atomics cimport (
 from proxy.fast.limits cimport ENDINGS_MAX, GROUPS_MAX, GROUP_BUCKETS
 from proxy.fast.platform cimport aligned_zeroed
 from proxy.fast.reasons cimport (
-    DIRECTION_COUNT, FLAG_COUNT, METHOD_COUNT, SERVICE_OTHER, STATUS_ERROR_MIN, STATUS_REST,
-    STATUS_REST_ERROR,
+    DIRECTION_COUNT, FLAG_COUNT, METHOD_COUNT, ROUTE_OTHER, SERVICE_OTHER, STATUS_ERROR_MIN,
+    STATUS_REST, STATUS_REST_ERROR,
 )
 from proxy.fast.stats cimport count
 from proxy.fast.types cimport HISTOGRAM_BUCKETS, conn_t, ending_t, golden_key_t, golden_t, worker_t
@@ -32,10 +32,12 @@ cdef inline void golden_init(worker_t* w) noexcept nogil:
         w.other_groups[i].key.direction = i // 2
         w.other_groups[i].key.is_mesh = i % 2
         w.other_groups[i].key.service = SERVICE_OTHER
+        w.other_groups[i].key.route = ROUTE_OTHER
 
 
 cdef inline uint32_t golden_bucket(const golden_key_t* key) noexcept nogil:
-    return ((key.service * DIRECTION_COUNT + key.direction) * 2 + key.is_mesh) % GROUP_BUCKETS
+    return (((key.service + key.route * 31) * DIRECTION_COUNT + key.direction) * 2
+            + key.is_mesh) % GROUP_BUCKETS
 
 
 # The place of a key's direction and TLS among the groups of the others.
@@ -49,7 +51,8 @@ cdef inline golden_t* golden_find(worker_t* w, const golden_key_t* key) noexcept
     if key.service == SERVICE_OTHER:
         return &w.other_groups[golden_other(key)]
     while group != NULL:
-        if group.key.service == key.service and golden_other(&group.key) == golden_other(key):
+        if group.key.service == key.service and group.key.route == key.route and (
+                golden_other(&group.key) == golden_other(key)):
             return group
         group = group.next_in_bucket
     return NULL
@@ -91,11 +94,12 @@ cdef inline golden_t* golden_group(worker_t* w, const golden_key_t* key) noexcep
     return group
 
 
-# Where the requests of a connection are counted.
-cdef inline golden_t* golden_of(worker_t* w, conn_t* c) noexcept nogil:
+# Where a request of a connection is counted.
+cdef inline golden_t* golden_of(worker_t* w, conn_t* c, uint32_t route) noexcept nogil:
     cdef golden_key_t key
-    if c.group == NULL:
+    if c.group == NULL or c.group.key.route != route or c.group.key.is_mesh != c.is_mesh:
         key.service = c.service
+        key.route = route
         key.direction = c.direction
         key.is_mesh = c.is_mesh
         c.group = golden_group(w, &key)

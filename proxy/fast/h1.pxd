@@ -12,17 +12,23 @@
 # h1_end ends connections and answers for the upstream.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_queue_ready
+from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.h1_end cimport h1_end_downstream, h1_linger, h1_reply
 from proxy.fast.h1_request cimport h1_pump_request
 from proxy.fast.h1_response cimport h1_on_upstream_gone, h1_pump_response
+from proxy.fast.h1_retry cimport retry_begin, retry_pause_ms
+from proxy.fast.h1_upstream cimport h1_resend
 from proxy.fast.limits cimport EXCHANGES_PER_TURN_MAX, FLOW_TURN_BYTES
 from proxy.fast.pool cimport pool_stop_waiting
 from proxy.fast.reasons cimport (
-    FLAG_SI, FLAG_UO, FLAG_UT, FP_OK, REASON_DOWNSTREAM_RESET, REASON_FLUSH_TIMEOUT,
-    REASON_IDLE_TIMEOUT, REASON_OPEN,
+    FLAG_SI, FLAG_UMSDR, FLAG_UO, FLAG_UT, FP_OK, OUTCOME_LOCAL, REASON_DOWNSTREAM_RESET,
+    REASON_FLUSH_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OPEN, TRAFFIC_TIMEOUT_REQUEST,
+    TRAFFIC_TIMEOUT_TRY,
 )
 from proxy.fast.relay cimport relay_flush
 from proxy.fast.side cimport side_is_written
+from proxy.fast.states cimport backend_state_t
+from proxy.fast.stats cimport count
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_HTTP, MODE_RELAY, REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, worker_t,
@@ -66,6 +72,8 @@ cdef inline void h1_pump(worker_t* w, conn_t* c) noexcept nogil:
     cdef int64_t turn_bytes = FLOW_TURN_BYTES
     cdef uint64_t finished = c.finished_count
     cdef uint64_t before = ~<uint64_t>0
+    if c.exchange != NULL and c.exchange.wake_ms and h1_wake(w, c):
+        return                              # it has pumped
     while c.close_reason == REASON_OPEN and c.mode == MODE_HTTP and h1_progress(c) != before:
         before = h1_progress(c)
         if c.must_end:
@@ -89,10 +97,60 @@ cdef inline void h1_pump(worker_t* w, conn_t* c) noexcept nogil:
 
 # The wait for an upstream is over: look at the request again.
 cdef inline void h1_resume(worker_t* w, conn_t* c) noexcept nogil:
-    if c.exchange != NULL and c.exchange.request_state == REQUEST_WAITS:
-        c.exchange.request_state = REQUEST_HEAD
+    cdef exchange_t* x = c.exchange
+    if x != NULL and x.request_state == REQUEST_WAITS:
+        x.request_state = REQUEST_HEAD
         c.is_pending_new = 1
+    elif x != NULL and x.must_resend and not x.wake_ms:
+        h1_resend(w, c)
     h1_pump(w, c)
+
+
+# The pause before a request, or before its next try, is over.
+cdef inline bint h1_wake(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    if x == NULL or not x.wake_ms or w.now_ms < x.wake_ms:
+        return False
+    x.wake_ms = 0
+    h1_resume(w, c)
+    return True
+
+
+# A try took too long: another one, or 504.
+cdef inline void h1_try_timeout(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    h1_count_timeout(w, x, TRAFFIC_TIMEOUT_TRY)
+    if x.response_state == RESPONSE_HEAD and retry_begin(
+            w, c, OUTCOME_LOCAL, retry_pause_ms(w, x), x.request_state <= REQUEST_WAITS):
+        return
+    h1_reply(w, c, 504, FLAG_UT, b"try_timeout")
+
+
+cdef inline void h1_count_timeout(worker_t* w, const exchange_t* x, int what) noexcept nogil:
+    cdef backend_state_t* state = NULL
+    if x.has_backend:
+        state = fleet_backend(&w.fleet, x.backend)
+    if state != NULL:
+        count(&state.counts[what])
+
+
+# The timer of an HTTP connection fired: is it for its request? Then that is dealt with.
+cdef inline bint h1_on_deadline(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    if x == NULL:
+        return False
+    if x.deadline_ms and w.now_ms >= x.deadline_ms:
+        h1_count_timeout(w, x, TRAFFIC_TIMEOUT_REQUEST)
+        if c.is_waiting:
+            pool_stop_waiting(w, c)
+        h1_reply(w, c, 504, FLAG_UMSDR, b"request_deadline")
+        return True
+    if x.try_deadline_ms and w.now_ms >= x.try_deadline_ms:
+        if c.is_waiting:
+            pool_stop_waiting(w, c)
+        h1_try_timeout(w, c)
+        return True
+    return h1_wake(w, c)
 
 
 # We drain: a connection that asks nothing ends now, the others after their answer.
@@ -108,7 +166,7 @@ cdef inline void h1_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
         conn_close(w, c, REASON_FLUSH_TIMEOUT)
     elif c.is_waiting:
         pool_stop_waiting(w, c)
-        h1_reply(w, c, 503, FLAG_UO, b"pool_exhausted")
+        h1_reply(w, c, 504, FLAG_UO, b"queue_timeout")
     elif x == NULL and c.head_us:
         h1_reply(w, c, 408, FLAG_SI, b"request_timeout")
     elif x == NULL:
@@ -116,7 +174,7 @@ cdef inline void h1_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
     elif x.request_state != REQUEST_DONE and x.response_state == RESPONSE_HEAD:
         h1_reply(w, c, 408, FLAG_SI, b"request_timeout")
     elif x.response_state == RESPONSE_HEAD:
-        h1_reply(w, c, 504, FLAG_UT, b"upstream_timeout")
+        h1_reply(w, c, 504, FLAG_SI, b"upstream_timeout")
     else:
         x.flag = FLAG_UT
         conn_close(w, c, REASON_IDLE_TIMEOUT)

@@ -12,10 +12,12 @@ from proxy.fast.conn cimport (
 from proxy.fast.exchange cimport exchange_begin, exchange_end
 from proxy.fast.golden cimport golden_of
 from proxy.fast.limits cimport BUF_BYTES, FLOW_TURN_BYTES
+from proxy.fast.pick cimport pick_end
 from proxy.fast.platform cimport EAGAIN, EINTR, errno, recv
 from proxy.fast.reasons cimport (
-    FLAG_DPE, FP_AGAIN, FP_OK, METHOD_HEAD, METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_OK,
-    REASON_UPSTREAM_RESET,
+    FLAG_DPE, FLAG_UC, FLAG_UF, FLAG_UPE, FLAG_UT, FP_AGAIN, FP_OK, METHOD_HEAD, METHOD_OTHER,
+    OUTCOME_LOCAL, OUTCOME_NONE, REASON_DOWNSTREAM_RESET, REASON_OK, REASON_UPSTREAM_RESET,
+    ROUTE_UNKNOWN,
 )
 from proxy.fast.relay cimport relay_write
 from proxy.fast.reply cimport reply_write
@@ -71,21 +73,29 @@ cdef inline void h1_end_downstream(worker_t* w, conn_t* c) noexcept nogil:
         h1_linger(w, c)
 
 
+# What an endpoint is to be told of when we answer in its place.
+cdef inline uint8_t h1_outcome(uint8_t flag) noexcept nogil:
+    return OUTCOME_LOCAL if flag in (FLAG_UF, FLAG_UC, FLAG_UPE, FLAG_UT) else OUTCOME_NONE
+
+
 # Answer in the upstream's place. Once response bytes went out it is too late: cut the connection,
 # so that nobody takes the part for the whole.
-cdef inline void h1_reply(
-    worker_t* w, conn_t* c, uint16_t status, uint8_t flag, const char* reason,
+# `fields` are whole lines, to be added. `reason` NULL: it is no error.
+cdef inline void h1_reply_with(
+    worker_t* w, conn_t* c, uint16_t status, uint8_t flag, const char* reason, const char* fields,
+    uint32_t fields_bytes,
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef bint is_head = False
     cdef bint closes = True
+    pick_end(w, c, h1_outcome(flag), 0)
     conn_drop_upstream(w, c, True)
     conn_drop_flow(w, c, DOWNSTREAM)
     c.broken_side = 0
     if x == NULL:
         # Not even a request line: still an exchange, or the fault would not be counted.
         x = exchange_begin(
-            w, golden_of(w, c), METHOD_OTHER, c.head_us if c.head_us else w.now_us)
+            w, golden_of(w, c, ROUTE_UNKNOWN), METHOD_OTHER, c.head_us if c.head_us else w.now_us)
         c.exchange = x
         if x != NULL:
             x.must_close = 1
@@ -103,10 +113,16 @@ cdef inline void h1_reply(
         c.exchange = NULL
     c.head_us = 0
     if relay_write(w, c, UPSTREAM, w.out, reply_write(
-            w.out, status, reason, is_head, closes)) != FP_OK:
+            w.out, status, reason, fields, fields_bytes, is_head, closes)) != FP_OK:
         return
     if closes:
         h1_end_downstream(w, c)
+
+
+cdef inline void h1_reply(
+    worker_t* w, conn_t* c, uint16_t status, uint8_t flag, const char* reason,
+) noexcept nogil:
+    h1_reply_with(w, c, status, flag, reason, NULL, 0)
 
 
 cdef inline const char* h1_fault_word(int status) noexcept nogil:

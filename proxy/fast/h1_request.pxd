@@ -7,34 +7,37 @@
 # Rule 2: used bytes are counted where they were understood: a window is consumed by what the codec
 #         took, and the rest waits in conn.pending.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from proxy.fast.authz cimport (
-    AUTHZ_DENIED, AUTHZ_OK, AUTHZ_PLAINTEXT, authz_is_due, authz_request,
-)
+from proxy.fast.authz cimport AUTHZ_DENIED, AUTHZ_OK, AUTHZ_PLAINTEXT, authz_is_due, authz_request
 from proxy.fast.body cimport (
     BODY_BROKEN, BODY_COMPLETE, BODY_TOO_LARGE, BODY_TRAILERS, body_feed, body_ran, body_run,
     body_start,
 )
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
-from proxy.fast.conn cimport conn_arm_timer, conn_close
+from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_queue_ready
 from proxy.fast.emit cimport emit_head, emit_text
 from proxy.fast.exchange cimport exchange_begin
 from proxy.fast.golden cimport golden_of
 from proxy.fast.h1_end cimport h1_end_downstream, h1_fault_word, h1_reply
-from proxy.fast.h1_rewrite cimport h1_emit_request, h1_keep_upgrade
+from proxy.fast.h1_retry cimport retry_restart
+from proxy.fast.h1_rewrite cimport h1_emit_request, h1_emit_tail, h1_keep_upgrade
+from proxy.fast.h1_route cimport h1_choose, h1_route, h1_route_apply, h1_route_number, routed_t
 from proxy.fast.h1_upstream cimport h1_acquire
 from proxy.fast.http1 cimport (
     H1_BAD, H1_OK, h1_is_idempotent, h1_parse_request, h1_parse_trailers, h1_scan,
     h1_scan_trailers, h1_skip_empty_lines,
 )
-from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES, SPLICE_BYTES_MIN
+from proxy.fast.limits cimport (
+    BODY_JOIN_BYTES_MAX, BUF_BYTES, REPLAY_BYTES_MAX, SPLICE_BYTES_MIN, TRIES_MAX,
+)
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.reasons cimport (
-    BODY_NONE, FLAG_DPE, FLAG_UAEX, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT, METHOD_OTHER,
-    REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
+    BODY_LENGTH, BODY_NONE, FLAG_DPE, FLAG_UAEX, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT,
+    METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
 )
+from proxy.fast.replay cimport replay_add, replay_begin, replay_drop
 from proxy.fast.request_log cimport h1_log_peer, h1_log_request
 from proxy.fast.side cimport side_both_plain, side_is_written, side_recv, side_turn_bytes
 from proxy.fast.types cimport (
@@ -102,6 +105,8 @@ cdef inline bint h1_splice(
             not side_both_plain(c)):
         c.flows[i].mode = FLOW_COPY
         return False
+    if i == DOWNSTREAM:
+        replay_drop(w, c.exchange)          # too large, and nobody will see its bytes
     c.flows[i].mode = FLOW_SPLICE
     c.flows[i].streak = 0
     c.is_spliced = 1
@@ -130,6 +135,8 @@ cdef inline int64_t h1_on_trailers(
     body.state = BODY_COMPLETE
     at = emit_head(w.out, &w.h1, source)
     at = emit_text(w.out, at, b"\r\n", 2)
+    if i == DOWNSTREAM:
+        replay_add(w, c.exchange, w.out, at)
     relay_write(w, c, i, w.out, at)
     return n
 
@@ -148,6 +155,7 @@ cdef inline int64_t h1_forward_request(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source, uint32_t length,
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
+    cdef uint64_t before = c.flows[DOWNSTREAM].written_bytes
     cdef uint32_t at, body_bytes
     if head.method == METHOD_CONNECT:
         x.request_body.state = BODY_COMPLETE
@@ -161,15 +169,42 @@ cdef inline int64_t h1_forward_request(
     h1_log_peer(c)
     c.up.request_count += 1
     at = h1_emit_request(w, c, head, source)
-    if c.up.request_count > 1 and x.attempt_count == 1 and head.body == BODY_NONE and (
-            h1_is_idempotent(head.method) and not head.has_upgrade):
-        buf_append(&w.bufs, &x.replay, w.out, at)       # no memory: no second try
+    replay_drop(w, x)                           # of a try that was taken back
+    if h1_may_replay(c, head):
+        replay_begin(w, x, w.out, at)           # no memory: no second try
+        replay_add(w, x, source + head.head_bytes, body_bytes)
+    at = h1_emit_tail(w, x, w.out, at)
     if body_bytes <= BODY_JOIN_BYTES_MAX:
         at = emit_text(w.out, at, source + head.head_bytes, body_bytes)
         relay_write(w, c, DOWNSTREAM, w.out, at)
     elif relay_write(w, c, DOWNSTREAM, w.out, at) == FP_OK:
         relay_write(w, c, DOWNSTREAM, source + head.head_bytes, body_bytes)
+    if c.broken_side and c.flows[DOWNSTREAM].written_bytes == before and h1_take_back(w, c):
+        return 0
     return head.head_bytes + body_bytes
+
+
+# Not a byte of the request went out: the connection was dead already, so whatever was asked for can
+# be asked of another one. Returns 0 when enough were tried.
+cdef inline bint h1_take_back(worker_t* w, conn_t* c) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    if x.attempt_count >= TRIES_MAX:
+        return False
+    retry_restart(w, c, True)
+    x.wake_ms = w.now_ms
+    conn_queue_ready(w, c)
+    return True
+
+
+# Is what is sent kept, so that it can be sent again? A pooled connection may be dead, and services
+# say when to retry.
+cdef inline bint h1_may_replay(const conn_t* c, const h1_head_t* head) noexcept nogil:
+    cdef const exchange_t* x = c.exchange
+    if not h1_is_idempotent(head.method) or head.has_upgrade:
+        return False
+    if x.has_backend and not x.is_inbound and x.attempt_count <= x.retry.attempts:
+        return head.body != BODY_LENGTH or head.content_length <= REPLAY_BYTES_MAX
+    return c.up.request_count > 1 and x.attempt_count == 1 and head.body == BODY_NONE
 
 
 # May the request come in? Returns 0 when it may, the bytes used when it was answered and the next
@@ -203,6 +238,8 @@ cdef inline int64_t h1_on_request_head(
     cdef int64_t n
     cdef int status
     cdef bint is_new = x == NULL
+    cdef routed_t to
+    to.rule = NULL
     if x == NULL and c.scanned_bytes == 0:
         skipped = h1_skip_empty_lines(source, length)
         if skipped:
@@ -226,7 +263,11 @@ cdef inline int64_t h1_on_request_head(
     if status == H1_OK:
         h1_keep_upgrade(head, source)
     if x == NULL:
-        x = exchange_begin(w, golden_of(w, c), head.method if status == H1_OK else METHOD_OTHER,
+        if status == H1_OK:
+            h1_route(w, c, head, source, &to)
+            h1_choose(w, c, head, source, &to)
+        x = exchange_begin(w, golden_of(w, c, h1_route_number(&to)),
+                           head.method if status == H1_OK else METHOD_OTHER,
                            c.head_us if c.head_us else clock_us(CLOCK_MONOTONIC))
         if x == NULL:
             conn_close(w, c, REASON_NO_MEMORY)
@@ -248,15 +289,24 @@ cdef inline int64_t h1_on_request_head(
         n = h1_authorize(w, c, head, source, is_new)
         if n:
             return n
+    if is_new:
+        n = h1_route_apply(w, c, head, source, &to)
+        if n:
+            return n
     body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
     if x.request_body.state >= BODY_BROKEN:     # told by its length, before anybody is dialled
         h1_refuse_body(w, c)
         return -1
+    if x.wake_ms > w.now_ms:                    # delayed on purpose
+        x.request_state = REQUEST_WAITS
+        conn_arm_timer(w, c)
+        return 0
+    x.wake_ms = 0
     status = h1_acquire(w, c)
     if status == FP_OK:
         return h1_forward_request(w, c, head, source, length)
-    if status == FP_AGAIN:
-        x.request_state = REQUEST_WAITS
+    if c.exchange == x and x.request_state <= REQUEST_WAITS:
+        x.request_state = REQUEST_WAITS         # dialled, queued, or to be tried again
         return 0
     return -1
 
@@ -273,6 +323,7 @@ cdef inline int64_t h1_on_request_body(
     else:
         used = body_feed(&x.request_body, source, length)
         if used:
+            replay_add(w, x, source, <uint32_t>used)
             relay_write(w, c, DOWNSTREAM, source, <uint32_t>used)
     if x.request_body.state == BODY_COMPLETE:
         x.request_state = REQUEST_DONE

@@ -13,20 +13,29 @@ from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_lengt
 from proxy.fast.conn cimport conn_close, conn_drop_flow, conn_drop_upstream
 from proxy.fast.emit cimport emit_text
 from proxy.fast.exchange cimport exchange_answered, exchange_end
+from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.h1_end cimport h1_end_downstream, h1_reply
 from proxy.fast.h1_request cimport h1_on_trailers, h1_splice
+from proxy.fast.h1_retry cimport retry_after_ms, retry_begin, retry_is_code, retry_pause_ms
 from proxy.fast.h1_rewrite cimport h1_emit_response, h1_keep_upgrade
-from proxy.fast.h1_upstream cimport h1_retry
+from proxy.fast.h1_upstream cimport h1_replace
 from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_scan
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
+from proxy.fast.lookup cimport traffic_backend
+from proxy.fast.pick cimport pick_end
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.pool cimport up_release
 from proxy.fast.reasons cimport (
     BODY_CHUNKED, BODY_TUNNEL, BODY_UNTIL_CLOSE, FLAG_NONE, FLAG_UC, FLAG_UPE, FP_OK,
-    HEADER_UPGRADE, REASON_NO_MEMORY, REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET,
+    HEADER_UPGRADE, OUTCOME_ERROR, OUTCOME_GATEWAY, OUTCOME_LOCAL, OUTCOME_OK, REASON_NO_MEMORY,
+    REASON_OK, REASON_OPEN, REASON_UPSTREAM_RESET, TRAFFIC_RETRY_HELPED,
 )
 from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
+from proxy.fast.replay cimport replay_drop
 from proxy.fast.side cimport side_is_written, side_recv, side_trim, side_turn_bytes
+from proxy.fast.states cimport backend_state_t
+from proxy.fast.stats cimport count
+from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, h1_head_t, up_t, worker_t,
@@ -35,6 +44,7 @@ from proxy.fast.types cimport (
 
 # From here on it is not HTTP any more: 101, or 2xx to CONNECT.
 cdef inline void h1_become_tunnel(worker_t* w, conn_t* c) noexcept nogil:
+    replay_drop(w, c.exchange)
     exchange_end(w, c.exchange, FLAG_NONE)
     c.exchange = NULL
     c.mode = MODE_RELAY
@@ -45,6 +55,41 @@ cdef inline void h1_become_tunnel(worker_t* w, conn_t* c) noexcept nogil:
         buf_give(&w.bufs, c.pending)
         c.pending = NULL
     c.down.is_readable = 1
+
+
+cdef inline uint8_t h1_status_outcome(uint16_t status) noexcept nogil:
+    if status < 500:
+        return OUTCOME_OK
+    return OUTCOME_GATEWAY if 502 <= status <= 504 else OUTCOME_ERROR
+
+
+# Is this an answer that the route would rather have from another endpoint? The request must have
+# gone out whole: an early answer is the answer.
+cdef inline bint h1_retry_answer(
+    worker_t* w, conn_t* c, const h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    cdef uint64_t pause_ms
+    cdef int asked_ms
+    if not retry_is_code(x, head.status):
+        if x.attempt_count > 1 and x.has_backend and not x.is_inbound:
+            h1_count_helped(w, x)
+        return False
+    if x.replay == NULL or x.request_state != REQUEST_DONE or not side_is_written(c, DOWNSTREAM):
+        return False
+    asked_ms = retry_after_ms(head, source)
+    pause_ms = retry_pause_ms(w, x)
+    if asked_ms < 0:
+        return False
+    if <uint64_t>asked_ms > pause_ms:
+        pause_ms = asked_ms
+    return retry_begin(w, c, h1_status_outcome(head.status), pause_ms, False)
+
+
+cdef inline void h1_count_helped(worker_t* w, const exchange_t* x) noexcept nogil:
+    cdef backend_state_t* state = fleet_backend(&w.fleet, x.backend)
+    if state != NULL:
+        count(&state.counts[TRAFFIC_RETRY_HELPED])
 
 
 # A whole response head. Returns the bytes used, or -1 when the upstream's answer was replaced.
@@ -64,15 +109,19 @@ cdef inline int64_t h1_on_response_head(
             head.body == BODY_CHUNKED and x.minor == 0):
         h1_reply(w, c, 502, FLAG_UPE, b"response_malformed")
         return -1
-    if x.replay != NULL:
-        buf_give(&w.bufs, x.replay)
-        x.replay = NULL
     if head.status < 200 and head.status != 101:
         if x.minor == 1:                    # RFC 9110 section 15.2: not to HTTP/1.0
+            x.has_told = 1
             relay_write(w, c, UPSTREAM, w.out, h1_emit_response(w, c, head, source))
         return n
+    if h1_retry_answer(w, c, head, source):
+        return -1
+    replay_drop(w, x)
     exchange_answered(x, clock_us(CLOCK_MONOTONIC))
     x.status = head.status
+    x.outcome = h1_status_outcome(head.status)
+    x.latency_us = x.first_byte_us - x.try_us if x.first_byte_us > x.try_us else 1
+    x.try_deadline_ms = 0
     x.response_state = RESPONSE_BODY
     x.upstream_persists = head.is_persistent
     if (head.body == BODY_UNTIL_CLOSE or x.request_state != REQUEST_DONE
@@ -129,6 +178,22 @@ cdef inline bint h1_is_silent(worker_t* w, up_t* up) noexcept nogil:
     return False
 
 
+# The service's own limits of a connection, if it has some.
+cdef inline const backend_t* h1_backend_of(const worker_t* w, const up_t* up) noexcept nogil:
+    return traffic_backend(w.snapshot.traffic, up.backend) if up.has_backend else NULL
+
+
+cdef inline bint h1_may_reuse(const worker_t* w, const up_t* up) noexcept nogil:
+    cdef const backend_t* b = h1_backend_of(w, up)
+    return b == NULL or not b.connection_requests_max or (
+        up.request_count < b.connection_requests_max)
+
+
+cdef inline uint64_t h1_pool_idle_ms(const worker_t* w, const up_t* up) noexcept nogil:
+    cdef const backend_t* b = h1_backend_of(w, up)
+    return b.idle_ms if b != NULL and b.idle_ms else w.snapshot.pool_idle_ms
+
+
 # The response is whole: the upstream connection is free again, the downstream's goes on or ends.
 cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
@@ -137,7 +202,10 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     cdef bint closes = x.must_close or not is_whole or (w.draining >> c.direction) & 1
     cdef bint reusable = (
         x.upstream_persists and is_whole and up.pool != NULL and up.pending == NULL
-        and not up.side.is_hungup and h1_is_silent(w, up))
+        and not up.side.is_hungup and h1_may_reuse(w, up) and h1_is_silent(w, up))
+    cdef uint64_t idle_ms = h1_pool_idle_ms(w, up)
+    pick_end(w, c, x.outcome, x.latency_us)
+    c.tried_count = 0
     exchange_end(w, x, FLAG_NONE)
     c.exchange = NULL
     side_trim(&c.down)
@@ -148,7 +216,7 @@ cdef inline void h1_finish(worker_t* w, conn_t* c) noexcept nogil:
     if reusable:
         c.up = NULL
         c.sides[UPSTREAM] = &w.nobody
-        up_release(w, up)
+        up_release(w, up, idle_ms)
     else:
         conn_drop_flow(w, c, DOWNSTREAM)
         conn_drop_upstream(w, c, False)
@@ -174,7 +242,9 @@ cdef inline void h1_on_upstream_gone(worker_t* w, conn_t* c) noexcept nogil:
     elif x.response_state != RESPONSE_HEAD:
         x.flag = FLAG_UC
         conn_close(w, c, REASON_UPSTREAM_RESET)
-    elif c.up.request_count > 1 and c.up.pending == NULL and h1_retry(w, c) == FP_OK:
+    elif c.up.request_count > 1 and c.up.pending == NULL and h1_replace(w, c) == FP_OK:
+        return
+    elif retry_begin(w, c, OUTCOME_LOCAL, retry_pause_ms(w, x), False):
         return
     else:
         h1_reply(w, c, 503, FLAG_UC, b"upstream_closed")

@@ -7,18 +7,21 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 from proxy.fast.chars cimport CHAR_TOKEN, char_is, chars_equal
-from proxy.fast.emit cimport emit_address, emit_field_again, emit_head, emit_hex, emit_text
+from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_drop, edits_emit, edits_find
+from proxy.fast.emit cimport (
+    emit_address, emit_field_again, emit_head, emit_hex, emit_number, emit_text,
+)
 from proxy.fast.limits cimport LOG_ID_BYTES_MAX, SHA256_BYTES
 from proxy.fast.peer cimport conn_peer
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
-    BODY_TUNNEL, DIRECTION_INBOUND, HEADER_CLIENT_CERT, HEADER_CLIENT_ID, HEADER_HOST,
-    HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO,
-    HEADER_X_REQUEST_ID,
+    BODY_TUNNEL, DIRECTION_INBOUND, HEADER_ATTEMPTS, HEADER_CLIENT_CERT, HEADER_CLIENT_ID,
+    HEADER_HOST, HEADER_TIMEOUT, HEADER_TRACEPARENT, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR,
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
 )
 from proxy.fast.request_log cimport h1_keep
 from proxy.fast.types cimport (
-    conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, request_log_t, worker_t,
+    buf_t, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, request_log_t, worker_t,
 )
 
 
@@ -72,31 +75,73 @@ cdef inline bint h1_has_other_host(const h1_head_t* head, const char* source) no
         source + field.value, source + head.authority, field.value_bytes) != 0
 
 
-# The head with, if it must be, the Host that its target names.
+# The head with, if it must be, another Host: `host` (NULL: none), or that which its target names.
 cdef inline uint32_t h1_emit_host(
-    char* out, h1_head_t* head, const char* source, bint is_other,
+    char* out, h1_head_t* head, const char* source, const char* host, uint32_t bytes,
 ) noexcept nogil:
     cdef uint32_t at
-    if not is_other:
+    if host == NULL and h1_has_other_host(head, source):
+        host = source + head.authority
+        bytes = head.authority_bytes
+    if host == NULL:
         return emit_head(out, head, source)
-    head.fields[head.first[HEADER_HOST]].is_dropped = 1
-    head.dropped_count += 1
+    if head.first[HEADER_HOST] >= 0:
+        head.fields[head.first[HEADER_HOST]].is_dropped = 1
+        head.dropped_count += 1
     at = emit_head(out, head, source)
     at = emit_text(out, at, b"Host: ", 6)
-    at = emit_text(out, at, source + head.authority, head.authority_bytes)
+    at = emit_text(out, at, host, bytes)
     return emit_text(out, at, b"\r\n", 2)
 
 
-# The path in the form that was judged, in place of that in the first line of w.out[:at], which is
-# at least as long. Returns the new end.
-cdef inline uint32_t h1_put_path(worker_t* w, const h1_head_t* head, uint32_t at) noexcept nogil:
-    cdef uint32_t rest = head.path + head.path_bytes
-    memcpy(w.out + head.path, w.path, w.path_bytes)
-    memmove(w.out + head.path + w.path_bytes, w.out + rest, at - rest)
-    return at - (head.path_bytes - w.path_bytes)
+# Other words in place of `old_bytes` from `place` on in the first line of out[:at]. Returns the new
+# end.
+cdef inline uint32_t h1_put(
+    char* out, uint32_t at, uint32_t place, uint32_t old_bytes, const char* text, uint32_t bytes,
+) noexcept nogil:
+    memmove(out + place + bytes, out + place + old_bytes, at - place - old_bytes)
+    memcpy(out + place, text, bytes)
+    return at - old_bytes + bytes
 
 
-# The fields that we add to a request, behind those that it came with.
+# The head with host and path as the route, or the policies that judged it, will have them.
+cdef inline uint32_t h1_emit_start(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef uint32_t bytes = 0
+    cdef uint32_t at
+    cdef buf_t* edits = c.exchange.edits
+    cdef const char* host = edits_find(edits, EDIT_HOST, &bytes)
+    cdef const char* path
+    if edits != NULL:
+        edits_drop(edits, False, head, source)
+    at = h1_emit_host(w.out, head, source, host, bytes)
+    path = edits_find(edits, EDIT_PATH, &bytes)
+    if path != NULL:
+        return h1_put(w.out, at, head.target, head.target_bytes, path, bytes)
+    if host != NULL and head.authority_bytes:       # absolute-form: the host goes from the target
+        bytes = head.authority + head.authority_bytes
+        return h1_put(w.out, at, head.target, head.target_bytes, source + bytes,
+                      head.target + head.target_bytes - bytes)
+    if head.has_new_path:
+        return h1_put(w.out, at, head.path, head.path_bytes, w.path, w.path_bytes)
+    return at
+
+
+# What we tell of tries and deadlines ourselves, in h1_emit_tail().
+cdef inline void h1_drop_own(const exchange_t* x, h1_head_t* head) noexcept nogil:
+    cdef int i
+    if (head.first[HEADER_TIMEOUT] < 0 or not x.deadline_ms) and head.first[HEADER_ATTEMPTS] < 0:
+        return
+    for i in range(head.field_count):
+        if head.fields[i].id == HEADER_ATTEMPTS or (
+                head.fields[i].id == HEADER_TIMEOUT and x.deadline_ms):
+            if not head.fields[i].is_dropped:
+                head.fields[i].is_dropped = 1
+                head.dropped_count += 1
+
+
+# The fields that we add to a request, behind those that it came with; h1_emit_tail() ends it.
 cdef inline uint32_t h1_emit_request(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source,
 ) noexcept nogil:
@@ -110,9 +155,8 @@ cdef inline uint32_t h1_emit_request(
         h1_drop_claims(head)
     if is_forwarding:
         forwarded = h1_drop_last(head, HEADER_X_FORWARDED_FOR)
-    at = h1_emit_host(out, head, source, h1_has_other_host(head, source))
-    if head.has_new_path:
-        at = h1_put_path(w, head, at)
+    h1_drop_own(c.exchange, head)
+    at = h1_emit_start(w, c, head, source)
     if is_forwarding:
         if forwarded != NULL:
             at = emit_field_again(out, at, source, forwarded)
@@ -143,6 +187,21 @@ cdef inline uint32_t h1_emit_request(
             log.trace_bytes = h1_keep(log.trace, LOG_ID_BYTES_MAX, out + at - 57, 55)
     if head.has_upgrade:
         at = emit_text(out, at, b"connection: upgrade\r\n", 21)
+    return edits_emit(c.exchange.edits, False, out, at)
+
+
+# The end of a request's head: what differs from try to try, and the empty line.
+cdef inline uint32_t h1_emit_tail(
+    const worker_t* w, const exchange_t* x, char* out, uint32_t at,
+) noexcept nogil:
+    if x.deadline_ms:
+        at = emit_text(out, at, b"remora-timeout-ms: ", 19)
+        at = emit_number(out, at, x.deadline_ms - w.now_ms if x.deadline_ms > w.now_ms else 1)
+        at = emit_text(out, at, b"\r\n", 2)
+    if x.attempt_count > 1 and x.has_backend and not x.is_inbound:
+        at = emit_text(out, at, b"remora-attempt-count: ", 22)
+        at = emit_number(out, at, x.attempt_count)
+        at = emit_text(out, at, b"\r\n", 2)
     return emit_text(out, at, b"\r\n", 2)
 
 
@@ -185,7 +244,10 @@ cdef inline uint32_t h1_emit_response(
 ) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef char* out = w.out
-    cdef uint32_t at = emit_head(out, head, source)
+    cdef uint32_t at
+    if x.edits != NULL and head.status >= 200:
+        edits_drop(x.edits, True, head, source)
+    at = emit_head(out, head, source)
     if x.minor == 1 and head.minor == 0:
         out[7] = c'1'                       # our version, not the upstream's (RFC 9110 section 6.2)
     if head.status == 101:
@@ -195,4 +257,10 @@ cdef inline uint32_t h1_emit_response(
             at = emit_text(out, at, b"connection: close\r\n", 19)
         elif x.minor == 0:
             at = emit_text(out, at, b"connection: keep-alive\r\n", 24)
+    if head.status >= 200 and x.attempt_count > 1 and x.has_backend:
+        at = emit_text(out, at, b"remora-attempt-count: ", 22)
+        at = emit_number(out, at, x.attempt_count)
+        at = emit_text(out, at, b"\r\n", 2)
+    if head.status >= 200:
+        at = edits_emit(x.edits, True, out, at)
     return emit_text(out, at, b"\r\n", 2)

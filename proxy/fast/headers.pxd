@@ -5,11 +5,11 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from proxy.fast.chars cimport chars_equal
 from proxy.fast.reasons cimport (
-    HEADER_AUTHORIZATION, HEADER_CLIENT_CERT, HEADER_CLIENT_ID, HEADER_CONNECTION,
-    HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
-    HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_TE, HEADER_TRACEPARENT, HEADER_TRAILER,
-    HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR,
-    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
+    HEADER_ATTEMPTS, HEADER_AUTHORIZATION, HEADER_CLIENT_CERT, HEADER_CLIENT_ID,
+    HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS,
+    HEADER_KEEP_ALIVE, HEADER_NONE, HEADER_PROXY_CONNECTION, HEADER_RETRY_AFTER, HEADER_TE,
+    HEADER_TIMEOUT, HEADER_TRACEPARENT, HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
+    HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID,
 )
 
 cdef enum:
@@ -40,6 +40,8 @@ cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
         return HEADER_USER_AGENT
     elif length == 11 and chars_equal(name, length, b"traceparent", 11):
         return HEADER_TRACEPARENT
+    elif length == 11 and chars_equal(name, length, b"retry-after", 11):
+        return HEADER_RETRY_AFTER
     elif length == 12 and chars_equal(name, length, b"x-request-id", 12):
         return HEADER_X_REQUEST_ID
     elif length == 13 and chars_equal(name, length, b"authorization", 13):
@@ -58,6 +60,10 @@ cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
         return HEADER_X_FORWARDED_PROTO
     elif length == 16 and chars_equal(name, length, b"remora-client-id", 16):
         return HEADER_CLIENT_ID
+    elif length == 17 and chars_equal(name, length, b"remora-timeout-ms", 17):
+        return HEADER_TIMEOUT
+    elif length == 20 and chars_equal(name, length, b"remora-attempt-count", 20):
+        return HEADER_ATTEMPTS
     elif length == 23 and chars_equal(name, length, b"x-forwarded-client-cert", 23):
         return HEADER_CLIENT_CERT
     return HEADER_NONE
@@ -66,7 +72,7 @@ cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
 # May this field stand in a trailer section? RFC 9110 section 6.5.1: not what frames, routes or
 # authenticates the message.
 cdef inline bint header_may_trail(uint8_t id) noexcept nogil:
-    return id == HEADER_NONE or id == HEADER_USER_AGENT
+    return id in (HEADER_NONE, HEADER_USER_AGENT, HEADER_RETRY_AFTER)
 
 
 # Fields that a Connection header may not talk us into dropping: they frame or route the message,

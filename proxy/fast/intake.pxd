@@ -12,6 +12,7 @@ from libc.string cimport memset
 from proxy.fast.authz cimport authz_connection
 from proxy.fast.begin cimport begin_may_be_http
 from proxy.fast.buf cimport buf_append
+from proxy.fast.choose cimport choose_dial, choose_note_http
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, conn_label
 from proxy.fast.detect cimport detect_feed, detect_finish
 from proxy.fast.h1 cimport h1_pump
@@ -29,7 +30,6 @@ from proxy.fast.terminate cimport terminate_held
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_RELAY, UPSTREAM, conn_t, detect_t, sni_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_dial
 
 
 # Not HTTP, or too late to find out: the relay takes it from here, with what was held back.
@@ -48,7 +48,7 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
     c.flows[DOWNSTREAM].held = c.pending
     c.pending = NULL
     if c.up == NULL and not reason:
-        reason = upstream_dial(w, c)
+        reason = choose_dial(w, c)
     if reason != REASON_OPEN:
         conn_close(w, c, reason)
         return
@@ -81,6 +81,7 @@ cdef inline void intake_decided(worker_t* w, conn_t* c) noexcept nogil:
         intake_to_relay(w, c)
         return
     c.mode = MODE_HTTP
+    choose_note_http(w, c)
     c.dial_reason = 0
     c.is_pending_new = 1
     c.head_us = clock_us(CLOCK_MONOTONIC)
@@ -166,6 +167,6 @@ cdef inline void intake_on_timeout(worker_t* w, conn_t* c) noexcept nogil:
     if c.pending != NULL or c.dial_reason or c.sides[UPSTREAM].is_readable:
         intake_to_relay(w, c)
         return
-    reason = upstream_dial(w, c)
+    reason = choose_dial(w, c)
     if reason != REASON_OPEN:
         conn_close(w, c, reason)

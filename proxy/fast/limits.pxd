@@ -65,7 +65,7 @@ cdef enum:
 
     # One connection, without its buffers. There is one for every user connection: growth is a
     # decision, so it is pinned by a static assert in conn.pxd.
-    CONN_BYTES_MAX = 576
+    CONN_BYTES_MAX = 624
 
     # HTTP/1.1 heads. Envoy and HAProxy stop at 100 fields; cookies count like any other.
     H1_FIELDS_MAX = 100
@@ -78,8 +78,25 @@ cdef enum:
     CHUNK_EXTENSION_BYTES_MAX = 256
     # Hex digits of a chunk size: below 2^60, so that no sum overflows.
     CHUNK_DIGITS_MAX = 15
-    # What we add to a head (with three SPIFFE IDs of 2 KiB), and a small body in the same write.
-    OUT_EXTRA_BYTES = 28672
+    # What we add to a head (three SPIFFE IDs of 2 KiB, the edits of a route, a longer path), and a
+    # small body in the same write.
+    OUT_EXTRA_BYTES = 53248
+    # A host name and its port in a redirect of ours (RFC 1035: a name has 255 bytes).
+    HOST_BYTES_MAX = 512
+    # What one route may add to heads, its names and values together.
+    EDITS_BYTES_MAX = 8192
+    # Endpoints that failed a request and are not asked again for it.
+    TRIES_MAX = 4
+    # A request up to this size, with its head, is kept so that it can be sent again. Linkerd's cap.
+    REPLAY_BYTES_MAX = 65536
+    # The longest pause before another try is so many times the shortest (25 ms: 250 ms).
+    BACKOFF_FACTOR_MAX = 10
+    # An upstream that asks for a longer pause than this gets no further try.
+    RETRY_AFTER_S_MAX = 2
+    # Bytes that a worker keeps of requests that might be sent again, all together.
+    REPLAY_TOTAL_BYTES_MAX = 16777216
+    # Further connects of a relayed connection whose endpoint could not be reached.
+    DIALS_AGAIN_MAX = 2
     # A body up to this size goes out in one write with its head.
     BODY_JOIN_BYTES_MAX = 16384
     # Requests of one connection served before the others get their turn.

@@ -14,10 +14,12 @@ from proxy.fast.addr cimport addr_hash, addr_is_same
 from proxy.fast.address cimport addr_t
 from proxy.fast.buf cimport buf_give
 from proxy.fast.check cimport FP_ASSERT
+from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.limits cimport POOL_BUCKETS
 from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
 from proxy.fast.side cimport side_free_tls, side_say_end
 from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
+from proxy.fast.states cimport backend_state_t
 from proxy.fast.stats cimport count, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport TIMER_UP, UPSTREAM, conn_t, pool_t, up_t, worker_t
@@ -111,6 +113,14 @@ cdef inline bint pool_take_idle(worker_t* w, pool_t* pool, conn_t* c) noexcept n
     return True
 
 
+cdef inline void pool_count_pending(worker_t* w, const conn_t* c, int change) noexcept nogil:
+    cdef backend_state_t* state
+    if c.pick.is_made:
+        state = fleet_backend(&w.fleet, c.pick.backend)
+        if state != NULL:
+            state.pending += change
+
+
 # Queue up for a connection. The connection's own timer bounds the wait.
 cdef inline void pool_wait(worker_t* w, pool_t* pool, conn_t* c) noexcept nogil:
     c.is_waiting = 1
@@ -122,6 +132,7 @@ cdef inline void pool_wait(worker_t* w, pool_t* pool, conn_t* c) noexcept nogil:
         pool.first_waiter = c
     pool.last_waiter = c
     count(&w.stats.pool_waiting[pool.direction])
+    pool_count_pending(w, c, 1)
 
 
 # Leave the queue, wherever in it. The queue is short, and leaving early is rare.
@@ -144,6 +155,7 @@ cdef inline void pool_stop_waiting(worker_t* w, conn_t* c) noexcept nogil:
     c.is_waiting = 0
     c.waits_for = NULL
     uncount(&w.stats.pool_waiting[pool.direction])
+    pool_count_pending(w, c, -1)
     pool_forget_empty(w, pool)
 
 
@@ -153,12 +165,22 @@ cdef inline void pool_note_room(worker_t* w, pool_t* pool) noexcept nogil:
         w.has_room = 1
 
 
+# It counts no more among the connections of its backend.
+cdef inline void pool_leave_backend(worker_t* w, up_t* up) noexcept nogil:
+    cdef backend_state_t* state = fleet_backend(&w.fleet, up.backend)
+    up.has_backend = 0
+    if state != NULL:
+        state.connections -= 1
+
+
 # Close for good; `as_reset` sends RST. The owner forgets it; the memory goes in up_reap().
 cdef inline void up_close(worker_t* w, up_t* up, bint as_reset) noexcept nogil:
     cdef linger abort_at_once
     if up.is_dead:
         return
     up.is_dead = 1
+    if up.has_backend:
+        pool_leave_backend(w, up)
     if up.pool != NULL:
         if up.owner == NULL:
             pool_unlink_idle(w, up)
@@ -184,8 +206,8 @@ cdef inline void up_close(worker_t* w, up_t* up, bint as_reset) noexcept nogil:
     w.dead_ups = up
 
 
-# The owner is done with it and it is good for another request.
-cdef inline void up_release(worker_t* w, up_t* up) noexcept nogil:
+# The owner is done with it and it is good for another request, within `idle_ms`.
+cdef inline void up_release(worker_t* w, up_t* up, uint64_t idle_ms) noexcept nogil:
     cdef pool_t* pool = up.pool
     FP_ASSERT(up.pending == NULL and pool != NULL)
     up.owner = NULL
@@ -198,7 +220,7 @@ cdef inline void up_release(worker_t* w, up_t* up) noexcept nogil:
     count(&w.stats.pool_idle[pool.direction])
     up.timer.kind = TIMER_UP
     up.timer.owner = up
-    timer_arm(&w.wheel, &up.timer, w.now_ms + w.snapshot.pool_idle_ms)
+    timer_arm(&w.wheel, &up.timer, w.now_ms + idle_ms)
     pool_note_room(w, pool)
 
 

@@ -39,7 +39,9 @@ cdef enum:                  # conn_t.close_reason; the first writer wins
     REASON_PLAINTEXT_REFUSED = 25   # STRICT
     REASON_NO_IDENTITY = 26         # TLS is due and we have no certificate that counts
     REASON_DENIED = 27              # by an authorization policy
-    REASON_COUNT = 28
+    REASON_NO_ENDPOINT = 28         # a service without any
+    REASON_LIMIT_UPSTREAM = 29      # too many connections to it
+    REASON_COUNT = 30
 
 cdef enum:                  # tls_t.failure; stats_t.tls_failed
     TLS_FAILED_NONE = 0
@@ -119,7 +121,10 @@ cdef enum:                  # h1_field_t.id: the field names that mean something
     HEADER_USER_AGENT = 17
     HEADER_CLIENT_CERT = 18         # x-forwarded-client-cert
     HEADER_CLIENT_ID = 19           # remora-client-id
-    HEADER_COUNT = 20
+    HEADER_ATTEMPTS = 20            # remora-attempt-count
+    HEADER_TIMEOUT = 21             # remora-timeout-ms
+    HEADER_RETRY_AFTER = 22
+    HEADER_COUNT = 23
 
 cdef enum:                  # h1_head_t.method
     METHOD_OTHER = 0
@@ -154,7 +159,13 @@ cdef enum:                  # exchange_t.flag: Envoy's letters, _fastpath.pyx FL
     FLAG_OM = 9             # out of memory or descriptors
     FLAG_LR = 10            # we were told to stop
     FLAG_UAEX = 11          # an authorization policy denied it
-    FLAG_COUNT = 12
+    FLAG_NR = 12            # no route, or one to nobody
+    FLAG_UH = 13            # no endpoint
+    FLAG_RL = 14            # above its rate limit
+    FLAG_DI = 15            # delayed on purpose
+    FLAG_FI = 16            # failed on purpose
+    FLAG_UMSDR = 17         # all of it took longer than the route allows
+    FLAG_COUNT = 18
 
 cdef enum:                  # in place of a status, for Python: one that found no place of its own
     STATUS_REST = 1         # below 500
@@ -165,6 +176,11 @@ cdef enum:                  # conn_t.service; Python numbers the configured ones
     SERVICE_UNKNOWN = 0
     SERVICE_OTHER = 1       # known, but too many to be counted apart
     SERVICE_COUNT = 2
+
+cdef enum:                  # golden_key_t.route; Python numbers those that have names
+    ROUTE_UNKNOWN = 0
+    ROUTE_OTHER = 1
+    ROUTE_COUNT = 2
 
 cdef enum:                  # service_address_t.handling: what is done with a connection's bytes
     HANDLING_DETECT = 0

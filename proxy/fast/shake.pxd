@@ -14,6 +14,7 @@ from libc.string cimport memcmp, memcpy
 from proxy.fast.buf cimport buf_append
 from proxy.fast.conn cimport conn_queue_ready
 from proxy.fast.limits cimport ASK_AGAIN_MS, BUF_BYTES, SHA256_BYTES
+from proxy.fast.messages cimport COMMAND_PEER, command_t, peer_answer_t, peer_question_t
 from proxy.fast.openssl cimport openssl
 from proxy.fast.peer cimport peer_find, peer_free, peer_new
 from proxy.fast.platform cimport (
@@ -29,8 +30,8 @@ from proxy.fast.snapshot cimport mesh_t
 from proxy.fast.stats cimport count, observe
 from proxy.fast.tls cimport tls_feed, tls_shake
 from proxy.fast.types cimport (
-    COMMAND_PEER, PEER_ASKED, PEER_KNOWN, PEER_REFUSED, TLS_ASKING, TLS_OPEN, TLS_SHAKING,
-    command_t, conn_t, peer_answer_t, peer_question_t, peer_t, side_t, tls_t, worker_t,
+    PEER_ASKED, PEER_KNOWN, PEER_REFUSED, TLS_ASKING, TLS_OPEN, TLS_SHAKING, conn_t, peer_t,
+    side_t, tls_t, worker_t,
 )
 
 

@@ -16,10 +16,10 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
-    LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX, LOG_METHOD_BYTES_MAX,
-    LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS, POLICY_SLOTS,
-    POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS,
-    TIMER_SLOTS,
+    LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX,
+    LOG_METHOD_BYTES_MAX, LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS,
+    POLICY_SLOTS, POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX,
+    TIMER_LEVELS, TIMER_SLOTS, TRIES_MAX,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
@@ -27,6 +27,8 @@ from proxy.fast.reasons cimport (
     REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 from proxy.fast.snapshot cimport snapshot_t
+from proxy.fast.states cimport bucket_t, fleet_t
+from proxy.fast.traffic cimport retry_t
 
 cdef enum:
     DOWNSTREAM = 0              # index of a side, and of the flow that starts there
@@ -215,6 +217,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint8_t  state              # PEER_*
     uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
+    bucket_t limit              # of its requests
 
 cdef struct side_t:             # one socket of a connection
     tls_t*   tls                # own; NULL: plaintext
@@ -247,8 +250,16 @@ cdef struct up_t:               # one connection to an upstream; lives in worker
     timer_node_t timer          # idle in the pool
     uint32_t scanned_bytes      # of `pending`, by h1_scan
     uint32_t request_count
+    uint32_t backend            # who dialled it, by number: counted there
+    uint8_t  has_backend
     uint8_t  is_connected
     uint8_t  is_dead
+
+cdef struct pick_t:             # an endpoint that was chosen: in its numbers until pick_end()
+    uint32_t backend            # by number
+    uint32_t slot
+    uint32_t generation
+    uint8_t  is_made
 
 cdef struct pool_t:             # connections to one endpoint; lives in worker.pools
     slab_head_t head
@@ -284,22 +295,9 @@ cdef struct request_log_t:      # what the access log wants to know; kept only w
     char     trace[LOG_ID_BYTES_MAX]        # traceparent
     char     peer[LOG_PEER_BYTES_MAX]       # SPIFFE ID: peer_beyond()
 
-cdef struct request_record_t:   # a finished exchange as Python gets to see it
-    request_log_t log
-    uint64_t duration_us
-    uint64_t sent_after_us      # request head went upstream; 0: it never did
-    uint64_t first_byte_after_us    # of the response; 0: there was none
-    uint64_t request_bytes
-    uint64_t response_bytes
-    uint16_t status
-    uint8_t  flag
-    uint8_t  minor
-    uint8_t  direction
-    uint8_t  attempt_count
-    uint8_t  worker
-
 cdef struct golden_key_t:       # whose requests: all that tells one group from another
     uint32_t service            # Python's number of a name, or SERVICE_*
+    uint32_t route              # likewise, or ROUTE_UNKNOWN
     uint8_t  direction
     uint8_t  is_mesh
 
@@ -328,7 +326,18 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     body_t   request_body
     body_t   response_body
     request_log_t* log          # own; NULL while the access log is off
-    buf_t*   replay             # own: the request, while it may be sent again; else NULL
+    buf_t*   replay             # own: all of it that was sent, while it may be sent again; else NULL
+    buf_t*   edits              # own: what its route changes in heads (edits.pxd); NULL: nothing
+    retry_t  retry
+    uint64_t deadline_ms        # for all of it; 0: none
+    uint64_t try_ms             # for one try; 0: no limit
+    uint64_t try_deadline_ms    # of this one; 0: none
+    uint64_t wake_ms            # it waits until then: delayed, or before another try; 0: it does not
+    uint64_t hash               # of what sticky sessions stick to
+    uint64_t try_us             # when this try began
+    uint64_t latency_us         # of the try that was answered
+    uint32_t backend            # by number; valid with has_backend
+    uint32_t replay_head_bytes  # of `replay`: the head without its end
     uint64_t started_us         # monotonic: the first byte of the request
     uint64_t sent_us            # its head went upstream; 0 before
     uint64_t first_byte_us      # of the final response; 0 before
@@ -342,6 +351,12 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     uint8_t  wants_upgrade
     uint8_t  must_close         # the downstream connection ends after this exchange
     uint8_t  upstream_persists
+    uint8_t  has_backend        # counted among its requests
+    uint8_t  is_inbound         # has_backend: of those that come in to our own pod
+    uint8_t  is_retrying        # counted among its retries
+    uint8_t  must_resend        # the next connection gets `replay` first
+    uint8_t  has_told           # the downstream has heard of it: 1xx
+    uint8_t  outcome            # OUTCOME_* of the last try
 
 cdef enum:                      # exchange_t.request_state
     REQUEST_HEAD = 0            # its bytes are in conn.pending; an upstream is there or not needed
@@ -412,6 +427,9 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
     uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
     uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
+    uint8_t  tried_count
+    pick_t   pick               # of the request, or of the relay
+    uint32_t tried[TRIES_MAX]   # endpoints that failed it, by slot
 
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
@@ -433,70 +451,6 @@ cdef struct ring_t:             # one producer thread, one consumer thread
     char     pad1[56]
     uint64_t tail               # written by the consumer only
     char     pad2[56]
-
-cdef struct record_t:           # a connection as Python gets to see it
-    uint64_t id
-    uint64_t received_bytes
-    uint64_t sent_bytes
-    uint64_t opened_unix_us
-    int64_t  connect_us
-    uint64_t duration_us
-    addr_t   downstream
-    addr_t   original_dst
-    addr_t   upstream
-    uint32_t service
-    uint8_t  worker
-    uint8_t  direction
-    uint8_t  phase
-    uint8_t  protocol
-    uint8_t  speaker
-    uint8_t  reason
-    uint8_t  is_spliced
-    uint8_t  is_mesh
-    uint8_t  sni_length
-    uint8_t  peer_bytes         # 0: plaintext, or nobody is known yet
-    char     sni[SNI_BYTES_MAX + 1]
-    char     peer[LOG_PEER_BYTES_MAX]       # SPIFFE ID: peer_beyond()
-
-cdef struct dump_t:             # the worker's answer to COMMAND_DUMP; Python owns it
-    record_t* rows              # own
-    uint32_t row_capacity
-    uint32_t row_count          # valid once is_done
-    uint64_t is_done            # release store by the worker
-
-cdef enum:                      # command_t.op
-    COMMAND_LISTEN = 1
-    COMMAND_STOP_ACCEPTING = 2  # a: direction bits
-    COMMAND_CLOSE_ALL = 3       # a: direction bits, b: reason
-    COMMAND_CLOSE_ONE = 4       # id
-    COMMAND_RECORDS = 5         # a: on or off
-    COMMAND_DUMP = 6            # pointer: dump_t
-    COMMAND_PEER = 7            # pointer: peer_answer_t, the worker's to free
-
-cdef struct command_t:
-    uint32_t op
-    int32_t  a
-    int32_t  b
-    int32_t  c
-    int32_t  d
-    uint64_t id
-    void*    pointer
-
-cdef struct peer_question_t:    # worker to Python: whose certificate is this?
-    void*    certificate        # own, whoever has the record: X509 with a reference
-    uint32_t bundle_generation
-    uint8_t  digest[SHA256_BYTES]
-
-cdef struct peer_answer_t:      # Python to worker; `id_bytes` of SPIFFE ID follow in memory
-    uint32_t bundle_generation
-    uint16_t id_bytes
-    uint16_t namespace_at
-    uint16_t namespace_bytes
-    uint16_t account_at
-    uint16_t account_bytes
-    uint16_t trust_domain_bytes
-    uint8_t  failure            # TLS_FAILED_*; 0: this is who it is
-    uint8_t  digest[SHA256_BYTES]
 
 cdef struct stats_t:            # written by the worker, read by Python with relaxed loads
     uint64_t opened[DIRECTION_COUNT]
@@ -579,6 +533,8 @@ cdef struct worker_t:
     pool_t*  buckets[POOL_BUCKETS]
     uint8_t  has_room           # some pool has room for who waits
     up_t*    dead_ups           # closed in this tick, freed at its end
+    fleet_t  fleet              # what is known of backends and endpoints
+    uint64_t replay_bytes       # kept by all exchanges
     side_t   nobody             # stands in for a side that is not there: fd -1, never ready
     uint64_t random[2]
     h1_head_t h1                # the head being parsed; valid until the next one

@@ -10,6 +10,7 @@ from libc.string cimport memset
 
 from proxy.fast.addr cimport addr_is_loopback, addr_to_sockaddr
 from proxy.fast.address cimport addr_t
+from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.lookup cimport lookup_mesh
 from proxy.fast.openssl cimport (
     ALPN_ANY_BYTES, ALPN_HTTP_BYTES, ALPN_TCP_BYTES, alpn_any, alpn_http, alpn_tcp, openssl,
@@ -34,6 +35,7 @@ from proxy.fast.reasons cimport (
 from proxy.fast.shake cimport shake_is_expected, shake_is_possible, shake_pump
 from proxy.fast.slab cimport slab_take
 from proxy.fast.snapshot cimport mesh_t, snapshot_t
+from proxy.fast.states cimport backend_state_t
 from proxy.fast.stats cimport observe
 from proxy.fast.tls cimport tls_new
 from proxy.fast.types cimport TOKEN_UP, conn_t, tls_t, up_t, worker_t
@@ -230,6 +232,18 @@ cdef inline uint8_t upstream_established(worker_t* w, conn_t* c) noexcept nogil:
     return upstream_shake(w, c)
 
 
+# It counts among the connections of the backend that it is dialled for.
+cdef inline void upstream_enter_backend(worker_t* w, const conn_t* c, up_t* up) noexcept nogil:
+    cdef backend_state_t* state
+    if not c.pick.is_made:
+        return
+    state = fleet_backend(&w.fleet, c.pick.backend)
+    if state != NULL:
+        up.backend = c.pick.backend
+        up.has_backend = 1
+        state.connections += 1
+
+
 # Start the dial to c.upstream; c owns the new connection. Returns REASON_OPEN (connected or under
 # way: c.phase tells) or the reason why not.
 cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
@@ -239,6 +253,7 @@ cdef inline uint8_t upstream_dial(worker_t* w, conn_t* c) noexcept nogil:
         return REASON_NO_MEMORY
     up.side.fd = -1
     up_give_to(w, up, c)
+    upstream_enter_backend(w, c, up)
     c.phase = PHASE_CONNECTING
     c.dialled_us = clock_us(CLOCK_MONOTONIC)
     c.dialled_ms = (c.dialled_us + 999) // 1000         # rounded up: no timer fires early

@@ -22,11 +22,13 @@ from proxy.fast.atomics cimport (
 from proxy.fast.authz cimport authz_judge_again, denial_t
 from proxy.fast.buf cimport buf_pool_free
 from proxy.fast.check cimport FP_ASSERT
+from proxy.fast.choose cimport choose_dial_again
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
+from proxy.fast.fleet cimport fleet_backend, fleet_free, fleet_init
 from proxy.fast.golden cimport golden_free, golden_init
-from proxy.fast.h1 cimport h1_drain, h1_on_timeout, h1_pump, h1_resume
+from proxy.fast.h1 cimport h1_drain, h1_on_deadline, h1_on_timeout, h1_pump, h1_resume
 from proxy.fast.h1_end cimport h1_pump_linger
 from proxy.fast.h1_response cimport h1_is_silent
 from proxy.fast.h1_upstream cimport h1_dial_failed
@@ -37,6 +39,12 @@ from proxy.fast.limits cimport (
 )
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
+)
+from proxy.fast.lookup cimport traffic_backend
+from proxy.fast.messages cimport (
+    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
+    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, command_t, dump_t, peer_answer_t, peer_question_t,
+    record_t, request_record_t,
 )
 from proxy.fast.peer cimport peer_free_all
 from proxy.fast.pipes cimport pipe_pool_free
@@ -61,13 +69,12 @@ from proxy.fast.snapshot cimport snapshot_t
 from proxy.fast.stats cimport count
 from proxy.fast.terminate cimport terminate_pump
 from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
+from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
-    COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
-    COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER,
-    MODE_RELAY, MODE_TLS, TIMER_CONN, TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN,
-    TOKEN_LISTENER, TOKEN_UP, UPSTREAM, command_t, conn_t, dump_t, exchange_t, listener_t,
-    peer_answer_t, peer_question_t, peer_t, pool_t, record_t, request_log_t, request_record_t,
-    side_t, slab_head_t, sni_t, timer_node_t, tls_t, up_t, worker_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY, MODE_TLS, TIMER_CONN,
+    TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TOKEN_UP, UPSTREAM,
+    conn_t, exchange_t, listener_t, peer_t, pool_t, request_log_t, side_t, slab_head_t, sni_t,
+    timer_node_t, tls_t, up_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
@@ -99,8 +106,10 @@ cdef inline int worker_init(
     slab_init(&w.tlss, sizeof(tls_t), connections_max * 3)
     slab_init(&w.peers, sizeof(peer_t), PEERS_MAX)
     golden_init(w)
+    fleet_init(&w.fleet)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
+    getrandom(w.fleet.random, sizeof(w.fleet.random), 0)
     w.now_us = clock_us(CLOCK_MONOTONIC)
     w.now_ms = w.now_us // 1000
     wheel_init(&w.wheel, w.now_ms)
@@ -138,6 +147,7 @@ cdef inline void worker_free(worker_t* w) noexcept nogil:
     peer_free_all(w)
     slab_free(&w.peers)
     golden_free(w)
+    fleet_free(&w.fleet)
     buf_pool_free(&w.bufs)
     pipe_pool_free(&w.pipes)
     shake_free_questions(w)
@@ -180,6 +190,10 @@ cdef inline void worker_note_event(side_t* side, uint32_t events) noexcept nogil
 cdef inline void worker_on_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
     if c.mode == MODE_HTTP:
         h1_dial_failed(w, c, reason)
+        return
+    reason = choose_dial_again(w, c, reason)
+    if reason == REASON_OPEN:
+        conn_arm_timer(w, c)
     elif c.mode == MODE_INTAKE:
         intake_dial_failed(w, c, reason)
     else:
@@ -266,6 +280,20 @@ cdef inline void worker_on_up(worker_t* w, up_t* up, uint32_t events) noexcept n
         up_close(w, up, False)
 
 
+# Is there a connection for who waits first, or may one be dialled?
+cdef inline bint worker_has_room(worker_t* w, const pool_t* pool) noexcept nogil:
+    cdef const conn_t* c = pool.first_waiter
+    cdef const backend_t* b = NULL
+    if pool.idle != NULL or pool.live_count == 0:
+        return True
+    if pool.live_count >= w.snapshot.pool_connections_max:
+        return False
+    if c.pick.is_made:
+        b = traffic_backend(w.snapshot.traffic, c.pick.backend)
+    return b == NULL or not b.connections_max or (
+        fleet_backend(&w.fleet, b.number).connections < b.connections_max)
+
+
 # Connections came free while somebody waits for one.
 cdef inline void worker_serve_waiters(worker_t* w) noexcept nogil:
     cdef uint32_t slot
@@ -274,8 +302,7 @@ cdef inline void worker_serve_waiters(worker_t* w) noexcept nogil:
     w.has_room = 0
     for slot in range(slab_slot_count(&w.pools)):
         pool = <pool_t*>slab_at(&w.pools, slot)
-        while pool.head.is_live and pool.first_waiter != NULL and (
-                pool.idle != NULL or pool.live_count < w.snapshot.pool_connections_max):
+        while pool.head.is_live and pool.first_waiter != NULL and worker_has_room(w, pool):
             c = pool.first_waiter
             pool_stop_waiting(w, c)
             h1_resume(w, c)
@@ -323,6 +350,8 @@ cdef inline void worker_on_conn_timer(worker_t* w, conn_t* c) noexcept nogil:
         return
     if w.now_ms < conn_deadline_ms(w, c):
         conn_arm_timer(w, c)
+    elif c.mode == MODE_HTTP and h1_on_deadline(w, c):
+        pass
     elif c.mode == MODE_LINGER:
         conn_close(w, c, REASON_OK)
     elif c.mode == MODE_TLS:

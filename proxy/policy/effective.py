@@ -36,6 +36,7 @@ class Who(NamedTuple):
     root_namespace: str = DEFAULT_ROOT_NAMESPACE
     mtls_default: str = PERMISSIVE  # where no object says, as the flags do
     mtls_ports: Mapping[int, str] = MappingProxyType({})
+    zone: str = ""  # where we are; "": as the EndpointSlices tell of our Pod
 
 
 class Me(NamedTuple):

@@ -26,6 +26,7 @@ class PolicyConfig(NamedTuple):
     namespace: str
     labels: Mapping[str, str] | None
     root_namespace: str
+    zone: str = ""
 
 
 def _name(text: str) -> str:
@@ -55,13 +56,19 @@ def _labels(text: str) -> Mapping[str, str] | None:
     return labels
 
 
+def _zone(text: str) -> str:
+    if text and not _LABEL.fullmatch(text):
+        raise ValueError("is no name of a zone (letters, digits, dash, dot)")
+    return text
+
+
 MANIFESTS: Final = Option(
     flag="--manifests",
     parse=lambda text: Path(text) if text else None,
     default="",
     metavar="DIR",
-    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them:\n"
-    "Pod, PeerAuthentication, AuthorizationPolicy; changes are\nnoticed (docs/policy.md)",
+    help="Kubernetes objects (*.yaml, *.yml, *.json) as kubectl prints them;\n"
+    "changes are noticed (docs/manifests.md)",
 )
 POD: Final = Option(
     flag="--pod",
@@ -91,7 +98,15 @@ ROOT_NAMESPACE: Final = Option(
     metavar="NAME",
     help="whose policies apply to every namespace",
 )
-GROUP: Final = Group("Policy", (MANIFESTS, POD, NAMESPACE, LABELS, ROOT_NAMESPACE))
+ZONE: Final = Option(
+    flag="--zone",
+    parse=_zone,
+    default="",
+    metavar="NAME",
+    help="the zone we are in, for Services that prefer their own;\n"
+    "without it the one of our Pod in the EndpointSlices",
+)
+GROUP: Final = Group("Policy", (MANIFESTS, POD, NAMESPACE, LABELS, ROOT_NAMESPACE, ZONE))
 
 
 def read_policy(reader: Reader) -> PolicyConfig:
@@ -104,6 +119,7 @@ def read_policy(reader: Reader) -> PolicyConfig:
         pod.namespace if pod else namespace,
         reader.one(LABELS),
         reader.one(ROOT_NAMESPACE),
+        reader.one(ZONE),
     )
 
 
@@ -113,7 +129,7 @@ def policy_faults(config: PolicyConfig, reader: Reader) -> list[str]:
     if config.manifests is None:
         faults += [
             f"{reader.blame(option)}: means nothing without {MANIFESTS.flag}"
-            for option in (POD, NAMESPACE, LABELS, ROOT_NAMESPACE)
+            for option in (POD, NAMESPACE, LABELS, ROOT_NAMESPACE, ZONE)
             if reader.effective[option.key].source == "flag"
         ]
     if config.pod and not reader.is_default(NAMESPACE):

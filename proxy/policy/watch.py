@@ -1,4 +1,4 @@
-"""The manifests directory, watched: what applies to this pod now, and what is wrong with it.
+"""The manifests directory, watched: what they mean for this pod now, and what is wrong with them.
 
 A change that cannot be used changes nothing: everything stays as it was, and the faults are told in
 the log, on /metrics and by `remora ctl policy`, until a later change mends them.
@@ -6,6 +6,7 @@ the log, on /metrics and by `remora ctl policy`, until a later change mends them
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import EXIT_USAGE, StartError
@@ -15,20 +16,27 @@ from proxy.policy.effective import DEFAULT_TRUST_DOMAIN, Effective, Who, effecti
 from proxy.policy.options import PolicyConfig
 from proxy.policy.rows import NOTHING, Judgement
 from proxy.policy.table import excess, table
+from proxy.services import Service
 from proxy.sources.directory import SETTLE_S, ManifestDirectory
 from proxy.sources.objects import Objects
 from proxy.sources.strict import Fault, FaultsError
+from proxy.traffic.counts import counts
+from proxy.traffic.endpoints import zone_of_pod
+from proxy.traffic.model import traffic
+from proxy.traffic.numbers import Numbers
+from proxy.traffic.rows import NOTHING as NO_TRAFFIC
+from proxy.traffic.rows import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK_S: Final = 0.5
-# Faults written to the log at once; all of them are in `remora ctl policy`.
+# Faults, and notes, written to the log at once; all of them are in `remora ctl policy`.
 _LOGGED_MAX: Final = 10
 
 
 class PolicyWatch:
-    """What the manifests say. `on_change` is called with every new judgement."""
+    """What the manifests say. `on_change` is called after every change."""
 
     def __init__(
         self,
@@ -36,6 +44,7 @@ class PolicyWatch:
         log: Log,
         trust_domain: str = DEFAULT_TRUST_DOMAIN,
         mesh: MeshConfig | None = None,
+        services: Iterable[Service] = (),
     ) -> None:
         assert config.manifests is not None, "no manifests, no watch"  # noqa: S101
         self.who = Who(
@@ -46,12 +55,19 @@ class PolicyWatch:
             config.root_namespace,
             mesh.mode if mesh else PERMISSIVE,
             mesh.ports if mesh else {},
+            config.zone,
         )
+        # Of these addresses flags speak, and they win.
+        self._taken = frozenset((*each,) for service in services for each in service.addresses)
+        self._numbers = Numbers()
         self.on_change: Callable[[], None] = lambda: None
         self.effective: Effective | None = None
         self.objects = Objects()
         self.faults: tuple[Fault, ...] = ()
         self.judgement: Judgement = NOTHING
+        self.traffic: Traffic = NO_TRAFFIC
+        self.counts = counts(NO_TRAFFIC)
+        self.notes: tuple[str, ...] = ()
         self.loads = {"good": 0, "bad": 0}
         self.loaded_unix_s = 0.0
         self._log = log
@@ -63,14 +79,21 @@ class PolicyWatch:
         """Where the objects are."""
         return str(self._source.directory)
 
+    @property
+    def zone(self) -> str:
+        """Where we are, "" where nobody tells."""
+        return self.who.zone or zone_of_pod(self.objects, self.who.namespace, self.who.pod)
+
     def start(self) -> None:
         """Read for the first time. Raises StartError: there is no good state to keep."""
         try:
             self._take(self._source.load())
+            self.loads["good"] += 1
         except FaultsError as wrong:
             raise StartError(
                 f"the manifests cannot be used: {wrong}",
-                "mend the objects that are named; docs/policy.md says what is supported",
+                "mend the objects that are named; docs/policy.md and docs/traffic.md say what is"
+                " supported",
                 EXIT_USAGE,
             ) from wrong
 
@@ -91,20 +114,18 @@ class PolicyWatch:
             self.watch()
 
     def _reload(self) -> None:
+        before = dict(vars(self))
         try:
             self._take(self._source.load())
+            self.on_change()
         except FaultsError as wrong:
-            self.faults = wrong.faults
-            self.loads["bad"] += 1
-            for fault in wrong.faults[:_LOGGED_MAX]:
-                self._log.warning("manifests_fault", **fault._asdict())
-            self._log.warning(
-                "manifests_refused",
-                faults=len(wrong.faults),
-                hint="what was read before stays in force; see `remora ctl policy`",
-            )
+            self._refuse(wrong.faults)
             return
-        self.on_change()
+        except ValueError as wrong:  # of the data plane: more than it takes
+            vars(self).update(before)
+            self._refuse((Fault(self.directory, 0, "", "", str(wrong)),))
+            return
+        self.loads["good"] += 1
         self._log.info(
             "manifests_loaded",
             **self.objects.counts(),
@@ -113,19 +134,46 @@ class PolicyWatch:
             else [],
         )
 
+    def _refuse(self, faults: tuple[Fault, ...]) -> None:
+        self.faults = faults
+        self.loads["bad"] += 1
+        for fault in faults[:_LOGGED_MAX]:
+            self._log.warning("manifests_fault", **fault._asdict())
+        self._log.warning(
+            "manifests_refused",
+            faults=len(faults),
+            hint="what was read before stays in force; see `remora ctl config`",
+        )
+
     def _take(self, objects: Objects) -> None:
         """Make objects the ones that count; all or nothing."""
         found = effective(objects, self.who)
         rows = table(found.policies)
         if too_much := excess(rows):
             raise FaultsError([Fault(self.directory, 0, "", "", too_much)])
+        try:
+            self.traffic, notes = traffic(objects, self.who, self._numbers, self._taken)
+        except FaultsError:
+            self._numbers.refuse()
+            raise
+        self._numbers.commit()
+        self.counts = counts(self.traffic)
         generation = self.judgement.generation
         if rows != self.judgement.policies:
             generation += 1
         probes = [(probe.port, probe.path.encode()) for probe in found.probes]
         self.judgement = Judgement(rows, generation, probes)
         self.objects, self.effective, self.faults = objects, found, ()
-        self.loads["good"] += 1
         self.loaded_unix_s = time.time()
-        for note in found.notes:
+        self._tell((*found.notes, *notes))
+
+    def _tell(self, notes: tuple[str, ...]) -> None:
+        """Write what is new among the notes to the log."""
+        known = frozenset(self.notes)
+        new = [note for note in notes if note not in known]
+        self.notes = notes
+        for note in new[:_LOGGED_MAX]:
             self._log.warning("manifests_note", text=note)
+        if len(new) > _LOGGED_MAX:
+            more = len(new) - _LOGGED_MAX
+            self._log.warning("manifests_note", text=f"{more} more: see `remora ctl config`")

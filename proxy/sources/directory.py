@@ -4,10 +4,13 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.sources.objects import Objects
 from proxy.sources.strict import Fault, FaultsError
+
+if TYPE_CHECKING:
+    from proxy.sources.loading import Found
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 # Two looks this far apart must agree before a change is read: writers take their time.
@@ -37,6 +40,7 @@ class ManifestDirectory:
         self._read: list[_Look] | None = None
         self._seen: list[_Look] | None = None
         self._seen_s = 0.0
+        self._found: dict[_Look, Found] = {}
 
     @property
     def is_settling(self) -> bool:
@@ -58,15 +62,30 @@ class ManifestDirectory:
 
     def load(self) -> Objects:
         """Read every object now. Raises FaultsError with all that is wrong."""
-        from proxy.sources.loading import load_files  # noqa: PLC0415 - PyYAML: only who uses it
+        objects, faults = self.survey()
+        if faults:
+            raise FaultsError(faults)
+        return objects
+
+    def survey(self) -> tuple[Objects, list[Fault]]:
+        """Read every object now; return what could be read, and what is wrong.
+
+        Files that look as they did are not read again.
+        """
+        from proxy.sources.loading import join, read_file  # noqa: PLC0415 - PyYAML: only who uses it
 
         self._read = self._seen = self._looks()
         if self._read is None:
-            raise FaultsError([Fault(str(self.directory), 0, "", "", "is no directory to read")])
+            return Objects(), [Fault(str(self.directory), 0, "", "", "is no directory to read")]
         if len(self._read) > FILES_MAX:
             text = f"has {len(self._read)} files; {FILES_MAX} are the most"
-            raise FaultsError([Fault(str(self.directory), 0, "", "", text)])
-        return load_files(self.directory / look.name for look in self._read)
+            return Objects(), [Fault(str(self.directory), 0, "", "", text)]
+        known = self._found
+        self._found = {
+            look: known[look] if look in known else read_file(self.directory / look.name)
+            for look in self._read
+        }
+        return join(self._found.values())
 
     def _looks(self) -> list[_Look] | None:
         looks = []

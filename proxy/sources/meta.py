@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 from proxy.sources.strict import Value
 
 DEFAULT_NAMESPACE: Final = "default"
+# The whole object once more, for kubectl.
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Meta(NamedTuple):
@@ -43,6 +45,7 @@ def read_meta(kind: str, value: Value) -> Meta:
         for key in ("name", "namespace", "creationTimestamp")
     }
     maps = {key: fields[key].texts() if key in fields else {} for key in ("labels", "annotations")}
+    maps["annotations"].pop(_LAST_APPLIED, None)
     return Meta(
         kind,
         texts["namespace"] or DEFAULT_NAMESPACE,

@@ -1,5 +1,6 @@
 """PeerAuthentication: which connections must be mutual TLS."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -8,6 +9,7 @@ from proxy.sources.strict import Fault, FaultsError, Value
 
 UNSET: Final = "UNSET"
 MODES: Final = (UNSET, "DISABLE", "PERMISSIVE", "STRICT")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 class PeerAuthentication(NamedTuple):
@@ -46,7 +48,7 @@ def _mode(value: Value | None) -> str:
 def _ports(value: Value | None) -> dict[int, str]:
     ports: dict[int, str] = {}
     for name, mtls in (value.members() if value else {}).items():
-        if not (name.isascii() and name.isdigit() and 0 < int(name) < 1 << 16):
+        if not (_PORT.fullmatch(name) and 0 < int(name) < 1 << 16):
             raise mtls.fault("is no port")
         ports[int(name)] = _mode(mtls)
     return ports

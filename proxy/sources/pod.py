@@ -1,7 +1,9 @@
 """Pods: their addresses, their ServiceAccount, whether they are meshed, what probes them."""
 
+import re
 from typing import Final, NamedTuple
 
+from proxy.sources.addresses import read_port
 from proxy.sources.meta import Meta
 from proxy.sources.strict import Value
 
@@ -10,6 +12,7 @@ ANNOTATION: Final = "remora.dev/status"
 INJECTED: Final = "injected"
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _ENDED: Final = ("Succeeded", "Failed")
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 
 
 class Probe(NamedTuple):
@@ -87,9 +90,11 @@ def _probes(container: Value) -> list[Probe]:
 
 def _port(value: Value, named: dict[str, int]) -> int:
     """Return a port that is a number, or the name of one of the container's ports."""
-    if str(value.node.value).isdigit():
-        return int(value.node.value)
+    if not value.is_text:
+        return read_port(value)
     name = value.text()
-    if name not in named:
-        raise value.fault(f"the container has no port {name!r}")
-    return named[name]
+    if name in named:
+        return named[name]
+    if _NUMBER.fullmatch(name):
+        return int(name)
+    raise value.fault(f"the container has no port {name!r}")

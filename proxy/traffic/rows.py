@@ -172,7 +172,7 @@ class Share(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What is done with a request that matched. `number` is for life."""
+    """What is done with a request that matched. `number` is the route's, for life."""
 
     number: int
     route: str

@@ -24,7 +24,7 @@ DOWNSTREAMS_MAX = 4
 SIZES = (0, 1, 50, 3_000, 20_000, 90_000)
 STRAY = b"<stray>" * 9
 # Answers of the proxy's own that a misbehaving peer may bring about.
-REASONS = {b"upstream_closed", b"response_malformed", b"connect_failed", b"pool_exhausted"}
+REASONS = {b"upstream_closed", b"response_malformed", b"connect_failed", b"queue_timeout"}
 Dice = random.Random
 
 

@@ -28,7 +28,7 @@ ROUNDS = 60
 # request, cannot be told from that request's own by anybody.
 STRAY = b"<stray>" * 50
 SIZES = (0, 1, 100, 5_000, 40_000, 200_000)
-REASONS = ("upstream_closed", "response_malformed", "pool_exhausted")
+REASONS = ("upstream_closed", "response_malformed", "queue_timeout")
 Dice = random.Random
 
 

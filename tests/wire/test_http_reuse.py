@@ -266,7 +266,7 @@ def test_whoever_waits_too_long_is_told(rig: Rig) -> None:
     _, up = talk.ask(request("/1"))
     late = Talk(route)
     late.down.send(request("/2"))
-    assert late.down.rest() == refusal(503, b"pool_exhausted")
+    assert late.down.rest() == refusal(504, b"queue_timeout")
     up.send(response(b"in time"))
     assert talk.down.response().body == b"in time"
     _, answered = talk.exchange(up, request("/3"), response(b"3"))

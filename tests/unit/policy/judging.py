@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from proxy.policy.table import table
 from proxy.sources.authorization_policy import AuthorizationPolicy, read_authorization_policy
 from proxy.sources.meta import read_meta
+from proxy.sources.nodes import compose
 from proxy.sources.strict import Value
 from tests.unit.policy.reference import PEER, Asked, Spec, Verdict
 
@@ -27,9 +26,8 @@ def policy(name: str, spec: Spec, *, is_dry_run: bool = False, namespace: str = 
 
 
 def value_of(thing: Any) -> Value:  # noqa: ANN401 - JSON
-    node = yaml.compose(json.dumps(thing), Loader=yaml.CSafeLoader)
-    assert node
-    return Value(node, "file.json")
+    (found,) = compose(json.dumps(thing).encode())
+    return Value(found.node, "file.json")
 
 
 def read(spec: Spec) -> AuthorizationPolicy:

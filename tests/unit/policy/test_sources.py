@@ -155,7 +155,7 @@ def test_what_a_policy_says_and_the_proxy_cannot_do_is_a_fault(
         ("kind: Pod\napiVersion: v1\nmetadata: {}", "0.yaml:3: metadata: has no name"),
         (
             "a: &x {kind: Pod}\nb: *x",
-            "0.yaml:1: is used by an alias (*name), which is not read",
+            "0.yaml:2: is an alias (*name), which is not read",
         ),
     ],
 )
