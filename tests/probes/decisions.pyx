@@ -24,7 +24,8 @@ from proxy.fast.fleet cimport (
 from proxy.fast.http1 cimport H1_OK, h1_parse_request
 from proxy.fast.lookup cimport lookup_service, traffic_backend, traffic_front_of_host
 from proxy.fast.reasons cimport (
-    OUTCOME_ERROR, OUTCOME_GATEWAY, OUTCOME_LOCAL, OUTCOME_NONE, OUTCOME_OK, TRAFFIC_EJECTED,
+    BALANCE_COUNT, EDIT_COUNT, HASH_COUNT, OUTCOME_ERROR, OUTCOME_GATEWAY, OUTCOME_LOCAL,
+    OUTCOME_NONE, OUTCOME_OK, REWRITE_COUNT, ROUTE_PATH_COUNT, SCHEME_COUNT, TRAFFIC_EJECTED,
     TRAFFIC_RETURNED,
 )
 from proxy.fast.route cimport asked_route_t, route_find, route_match, route_share
@@ -39,6 +40,10 @@ METHODS = (
 HANDLINGS = ("detect", "relay", "opaque")
 OUTCOMES = {"none": OUTCOME_NONE, "ok": OUTCOME_OK, "error": OUTCOME_ERROR,
             "gateway": OUTCOME_GATEWAY, "local": OUTCOME_LOCAL}
+# Of balances, hashes, forms of paths, changes of headers, rewrites and schemes.
+WORD_COUNTS = [
+    BALANCE_COUNT, HASH_COUNT, ROUTE_PATH_COUNT, EDIT_COUNT, REWRITE_COUNT, SCHEME_COUNT,
+]
 
 cdef char* _path_room = guarded_room()
 cdef char* _query_room = guarded_room()
