@@ -64,15 +64,17 @@ class _Model:
 
     def build(self) -> Traffic:
         """Return all rows."""
-        self._refuse_faulty()
+        faults = self._faults()
         self._make_backends()
         routing = Routing(self._who, self._services, self._indexes, self._backends, self._numbers)
-        routing.attach((*self._objects.http_routes, *self._objects.grpc_routes))
+        routes = (*self._objects.http_routes, *self._objects.grpc_routes)
+        routing.attach(each for each in routes if not each.faults)
+        faults += routing.faults
+        if faults:
+            raise FaultsError(faults)
         self._make_fronts(routing)
         directs = self._directs()
         self.notes += routing.notes
-        if routing.faults:
-            raise FaultsError(routing.faults)
         return Traffic(
             tuple(self._fronts),
             tuple(self._backends),
@@ -81,18 +83,17 @@ class _Model:
             tuple(directs),
         )
 
-    def _refuse_faulty(self) -> None:
-        """Refuse objects that cannot be used: of traffic, all apply."""
+    def _faults(self) -> list[Fault]:
+        """Return what is wrong with single objects: of traffic, all apply."""
         objects = self._objects
-        faults: list[Fault] = []
+        found: list[Fault] = []
         for service in objects.services:
-            faults += service.faults
+            found += service.faults
         for route in (*objects.http_routes, *objects.grpc_routes):
-            faults += route.faults
+            found += route.faults
         for rule in objects.destination_rules:
-            faults += rule.faults
-        if faults:
-            raise FaultsError(faults)
+            found += rule.faults
+        return found
 
     def _make_backends(self) -> None:
         """Make one for each TCP port of a Service that has endpoints of its own."""

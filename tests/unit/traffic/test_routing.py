@@ -205,6 +205,22 @@ def test_a_bad_regular_expression_is_a_fault_of_its_field(tmp_path: Path) -> Non
     assert fault.text == r"the regular expression '(a)\\1' has \1, which is not supported"
 
 
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    bad_path = {"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}
+    objects = (
+        service("x", "10.96.0.9", annotations={"rate-limit": "much"}),
+        route("a", {**bad_path, "backendRefs": [to("web")]}),
+        route("b", rule(to("web"), timeouts={"request": "soon"})),
+    )
+    with pytest.raises(FaultsError) as caught:
+        made(tmp_path, *objects)
+    assert [fault.object for fault in caught.value.faults] == [
+        "Service shop/x",
+        "HTTPRoute shop/b",
+        "HTTPRoute shop/a",
+    ]
+
+
 def test_one_expression_in_several_places_is_one_table(tmp_path: Path) -> None:
     path = {"path": {"type": "RegularExpression", "value": "/a+"}}
     rows, _ = made(
