@@ -145,6 +145,9 @@ ANSWERS: Final = {
     "no_route": Answer(
         404, "NR", "the service has routes, and none matches: `remora ctl why` tells why"
     ),
+    "unknown_host": Answer(
+        404, "NR", "--listen-hosts: no Service has this name and port; `remora ctl config` lists them"
+    ),
     "request_timeout": Answer(
         408,
         "SI",
