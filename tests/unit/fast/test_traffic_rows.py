@@ -1,4 +1,4 @@
-"""Rows of services, routes and endpoints become C memory: all of them, or an error that names one."""
+"""Rows of services, routes and endpoints become C memory, or an error that names what is wrong."""
 
 import errno
 import random
