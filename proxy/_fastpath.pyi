@@ -23,6 +23,7 @@ TLS_FAILURES: Final[tuple[str, ...]]  # why handshakes fail; index 0 is "none"
 TLS_MODES: Final[tuple[str, ...]]  # "disable", "permissive", "strict"
 VERDICTS: Final[tuple[str, ...]]  # "allowed", "denied", "dry_run", "audited"
 UNITS: Final[tuple[str, ...]]  # "request", "connection"
+TRAFFIC_EVENTS: Final[tuple[str, ...]]  # what is counted of a backend
 SLOTS: Final[int]  # places of counters for policies
 BUCKETS_US: Final[tuple[int, ...]]  # upper bounds of all histograms, microseconds; +Inf follows
 ABI: Final[str]  # "release" or "debug" (debug asserts, and poisons freed memory)
@@ -246,6 +247,17 @@ class Engine:
         policies[SLOTS][len(VERDICTS)][len(UNITS)];
         live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
+        """
+    def backend(self, number: int) -> list[int] | None:
+        """Counters of a backend by TRAFFIC_EVENTS, then what there is now: requests, retries,
+        connections, waiting requests, inbound requests, ejected endpoints. None: nobody met it.
+        """
+    def endpoint(
+        self, slot: int, generation: int, now_ms: int
+    ) -> tuple[int, float, int, int] | None:
+        """Requests in flight, latency in us, workers that have it out, ejections in a row.
+
+        `now_ms` is monotonic. None: no worker has met it.
         """
     def groups(self) -> dict[tuple[str, str, bool, str], tuple[int, int]]:
         """(direction, service, over mesh TLS, route) → requests begun and in flight, of all workers."""

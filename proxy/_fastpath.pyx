@@ -15,6 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from proxy._fleet cimport backend_read, endpoint_read
 from proxy._peers cimport answer_new, openssl_take, questions_take
 from proxy._policy cimport (
     denials_take, policies_free, snapshot_set_policies, snapshot_set_probes,
@@ -46,7 +47,7 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.reasons cimport (
     DIRECTION_COUNT, EVENT_COUNT, FLAG_COUNT, FP_OK, HANDLING_COUNT, METHOD_COUNT, PROTOCOL_COUNT,
-    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT, UNIT_COUNT, VERDICT_COUNT,
+    REASON_COUNT, SPEAKER_COUNT, TLS_FAILED_COUNT, TRAFFIC_COUNT, UNIT_COUNT, VERDICT_COUNT,
 )
 from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.snapshot cimport TLS_DISABLE, snapshot_t
@@ -75,9 +76,7 @@ TLS_FAILURES = (
     "resources",
 )
 TLS_MODES = ("disable", "permissive", "strict")
-METHODS = (
-    "OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
-)
+METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
 FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAEX",
          "NR", "UH", "RL", "DI", "FI", "UMSDR")
 EVENTS = (
@@ -87,14 +86,19 @@ EVENTS = (
 HANDLINGS = ("detect", "relay", "opaque")
 VERDICTS = ("allowed", "denied", "dry_run", "audited")
 UNITS = ("request", "connection")
+TRAFFIC_EVENTS = tuple((
+    "retried retry_no_budget retry_limit retry_helped ejected returned overflow_requests"
+    " overflow_pending overflow_connections no_endpoint rate_limited shed timeout_request"
+    " timeout_try fault_delay fault_abort").split())
 BUCKETS_US = tuple([bucket_us[i] for i in range(HISTOGRAM_BUCKETS - 1)])
 SLOTS = POLICY_SLOTS
 ABI = "debug" if FP_IS_DEBUG else "release"
 
 if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
-               TLS_FAILURES, VERDICTS, UNITS))] != [
+               TLS_FAILURES, VERDICTS, UNITS, TRAFFIC_EVENTS))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT, VERDICT_COUNT, UNIT_COUNT]:
+        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT, VERDICT_COUNT, UNIT_COUNT,
+        TRAFFIC_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (
@@ -568,6 +572,12 @@ cdef class Engine:
         return (total.requests, total.in_flight, total.request_bucket, total.request_sum_us,
                 total.first_byte_bucket, total.first_byte_sum_us, total.body_bytes[0],
                 total.body_bytes[1], endings)
+
+    def backend(self, number):
+        return backend_read(self.workers, self.worker_count, number)
+
+    def endpoint(self, slot, generation, now_ms):
+        return endpoint_read(self.workers, self.worker_count, slot, generation, now_ms)
 
     # Stop and join the threads; a worker without a thread gets its last tick here.
     cdef void _join(self) noexcept:

@@ -142,6 +142,12 @@ ANSWERS: Final = {
         "only mesh TLS may come in here (strict), and in plaintext only the probes that our own Pod"
         " names",
     ),
+    "no_route": Answer(
+        404, "NR", "the service has routes, and none matches: `remora ctl why` tells why"
+    ),
+    "unknown_host": Answer(
+        404, "NR", "--listen-hosts: no Service has this name and port; `remora ctl config` lists them"
+    ),
     "request_timeout": Answer(
         408,
         "SI",
@@ -150,9 +156,16 @@ ANSWERS: Final = {
     ),
     "body_too_large": Answer(413, "DPE", "the request's body is larger than --http-body-max"),
     "request_line_too_long": Answer(414, "DPE", "the request line is longer than 16 KiB"),
+    "rewrite_too_long": Answer(414, "NR", "what the route makes of the path is too long"),
     "expectation_unknown": Answer(417, "DPE", "Expect has another word than 100-continue"),
+    "rate_limited": Answer(
+        429, "RL", "above the limit that an annotation sets; Retry-After tells when there is room"
+    ),
     "header_too_large": Answer(
         431, "DPE", "the head is larger than 64 KiB or has more than 100 fields: cookies?"
+    ),
+    "no_backend": Answer(
+        500, "NR", "the route leads to no service that there is: `remora ctl why` tells which"
     ),
     "coding_unknown": Answer(501, "DPE", "Transfer-Encoding has more than chunked"),
     "response_malformed": Answer(
@@ -170,6 +183,22 @@ ANSWERS: Final = {
         "the upstream closed without an answer, and this request may not be sent twice: did it"
         " crash, or is its keep-alive shorter than --http-pool-idle-timeout?",
     ),
+    "queue_full": Answer(
+        503,
+        "UO",
+        "connectionPool.http.http1MaxPendingRequests wait for a connection already: is the service"
+        " slow?",
+    ),
+    "too_many_requests": Answer(
+        503, "UO", "connectionPool.http.http2MaxRequests are in flight to the service already"
+    ),
+    "no_endpoint": Answer(
+        503, "UH", "the service has no endpoint that is ready: `remora ctl config` lists them"
+    ),
+    "overloaded": Answer(
+        503, "OM", "remora.dev/concurrency-limit requests are in flight in this pod already"
+    ),
+    "fault_injected": Answer(503, "FI", "remora.dev/fault-abort asks for it"),
     "tls_failed": Answer(
         503,
         "UF",
@@ -191,49 +220,23 @@ ANSWERS: Final = {
     "tls_timeout": Answer(
         504, "UF", "the upstream accepted and did not finish its handshake in --tls-timeout"
     ),
-    "upstream_timeout": Answer(
-        504, "SI", "connected and asked, and then nothing for --http-idle-timeout"
-    ),
     "queue_timeout": Answer(
         504,
         "UO",
         "every connection to the endpoint stayed busy for a connect timeout: is it slow? else raise"
         " --http-pool-max, or connectionPool.tcp.maxConnections of its DestinationRule",
     ),
-    "queue_full": Answer(
-        503,
-        "UO",
-        "connectionPool.http.http1MaxPendingRequests wait for a connection already: is the service"
-        " slow?",
+    "upstream_timeout": Answer(
+        504, "SI", "connected and asked, and then nothing for --http-idle-timeout"
     ),
-    "too_many_requests": Answer(
-        503, "UO", "connectionPool.http.http2MaxRequests are in flight to the service already"
+    "try_timeout": Answer(
+        504, "UT", "one try took longer than timeouts.backendRequest, and may not be repeated"
     ),
-    "no_endpoint": Answer(
-        503, "UH", "the service has no endpoint that is ready: `remora ctl config` lists them"
-    ),
-    "no_backend": Answer(
-        500, "NR", "the route leads to no service that there is: `remora ctl why` tells which"
-    ),
-    "no_route": Answer(
-        404, "NR", "the service has routes, and none matches: `remora ctl why` tells why"
-    ),
-    "rewrite_too_long": Answer(414, "NR", "what the route makes of the path is too long"),
-    "rate_limited": Answer(
-        429, "RL", "above the limit that an annotation sets; Retry-After tells when there is room"
-    ),
-    "overloaded": Answer(
-        503, "OM", "remora.dev/concurrency-limit requests are in flight in this pod already"
-    ),
-    "fault_injected": Answer(503, "FI", "remora.dev/fault-abort asks for it"),
     "request_deadline": Answer(
         504,
         "UMSDR",
         "the whole request, with its retries, took longer than timeouts.request of its route, or"
         " than the downstream's remora-timeout-ms",
-    ),
-    "try_timeout": Answer(
-        504, "UT", "one try took longer than timeouts.backendRequest, and may not be repeated"
     ),
     "version_unknown": Answer(505, "DPE", "neither HTTP/1.0 nor HTTP/1.1"),
 }

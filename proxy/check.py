@@ -19,6 +19,8 @@ from proxy.sources.directory import ManifestDirectory
 from proxy.sources.hints import hint
 from proxy.sources.objects import Objects
 from proxy.sources.strict import Fault, FaultsError
+from proxy.traffic.model import traffic
+from proxy.traffic.numbers import Numbers
 
 USAGE: Final = """\
 usage: remora check DIR [flags]
@@ -138,8 +140,16 @@ def _policy(objects: Objects, who: Who) -> Checked:
     return Checked(faults, found.notes)
 
 
+def _traffic(objects: Objects, who: Who) -> Checked:
+    """What `remora proxy` would make of it: services, endpoints and routes."""
+    try:
+        return Checked((), traffic(objects, who, Numbers())[1])
+    except FaultsError as wrong:
+        return Checked(wrong.faults)
+
+
 # Whoever makes something of objects adds the check that it can.
-CHECKS: Final[tuple[Check, ...]] = (_objects, _policy)
+CHECKS: Final[tuple[Check, ...]] = (_objects, _policy, _traffic)
 
 
 # ---- what is printed ----------------------------------------------------------------------------

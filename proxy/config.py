@@ -52,6 +52,14 @@ LISTEN_INBOUND: Final = Option(
     repeatable=True,
     help="likewise, in front of our own application: policies\napply to what comes in here",
 )
+LISTEN_HOSTS: Final = Option(
+    flag="--listen-hosts",
+    parse=values.address,
+    default="",
+    metavar="ADDR:PORT",
+    repeatable=True,
+    help="explicit listener for HTTP to every Service of --manifests:\nHost names it",
+)
 ADMIN: Final = Option(
     flag="--admin",
     parse=values.address_or_off,
@@ -222,6 +230,7 @@ GROUPS: Final = (
             NO_INTERCEPTION,
             LISTEN,
             LISTEN_INBOUND,
+            LISTEN_HOSTS,
             ADMIN,
             CONTROL,
             CONTROL_LISTEN,
@@ -280,6 +289,7 @@ class Config:
     inbound_is_default: bool
     forwards: tuple[Forward, ...]
     inbound_forwards: tuple[Forward, ...]  # policies apply
+    host_listeners: tuple[Address, ...]  # requests go where Host says
     admin: Address | None
     control: str | None  # AUTO, or a path
     control_listen: Address | None
@@ -352,6 +362,7 @@ def _read(reader: Reader) -> Config:
         inbound_is_default=reader.is_default(INBOUND),
         forwards=reader.many(LISTEN),
         inbound_forwards=reader.many(LISTEN_INBOUND),
+        host_listeners=reader.many(LISTEN_HOSTS),
         admin=reader.one(ADMIN),
         control=None if control == "off" else control,
         control_listen=reader.one(CONTROL_LISTEN),
@@ -405,7 +416,8 @@ def _interception_faults(config: Config, reader: Reader) -> list[str]:
         for option in (OUTBOUND, INBOUND)
         if not reader.is_default(option)
     ]
-    if not (config.forwards or config.mesh.forwards or config.inbound_forwards):
+    forwards = config.forwards or config.mesh.forwards or config.inbound_forwards
+    if not (forwards or config.host_listeners):
         faults.append(f"{blame}: leaves nothing to listen on (add --listen)")
     return faults
 
@@ -420,13 +432,19 @@ def _address_faults(config: Config, reader: Reader) -> list[str]:
             for forward in config.mesh.forwards
         ),
         *((reader.blame(LISTEN_INBOUND), each.listen) for each in config.inbound_forwards),
+        *((reader.blame(LISTEN_HOSTS), address) for address in config.host_listeners),
     ]
+    if config.host_listeners and config.policy.manifests is None:
+        faults_of_hosts = [f"{reader.blame(LISTEN_HOSTS)}: means nothing without --manifests"]
+    else:
+        faults_of_hosts = []
     for option, address in ((ADMIN, config.admin), (CONTROL_LISTEN, config.control_listen)):
         if address is not None:
             claims.append((reader.blame(option), address))
-    faults, owners = [], dict[Address, str]()
+    faults, owners = faults_of_hosts, dict[Address, str]()
     forwards = (*config.forwards, *config.mesh.forwards, *config.inbound_forwards)
-    listener_count = len(config.outbound) + len(config.inbound) + len(forwards)
+    intercepting = len(config.outbound) + len(config.inbound)
+    listener_count = intercepting + len(forwards) + len(config.host_listeners)
     if listener_count > LISTENERS_MAX:
         faults.append(
             f"{reader.blame(LISTEN)}: {listener_count} listeners, {LISTENERS_MAX} at most"

@@ -35,7 +35,7 @@ def policy(answer: Answer) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "-"
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "-"
 
 
 def _policies(rows: Sequence[Answer], rest: Mapping[str, int]) -> str:

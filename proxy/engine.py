@@ -17,8 +17,10 @@ from proxy.traffic.rows import NOTHING as NO_TRAFFIC
 from proxy.traffic.rows import Traffic
 
 __all__ = [
+    "BackendState",
     "Connection",
     "Denial",
+    "EndpointState",
     "Engine",
     "Golden",
     "Group",
@@ -43,6 +45,7 @@ TLS_FAILURES: Final = _fastpath.TLS_FAILURES
 TLS_ROLES: Final = ("dialled", "accepted")
 VERDICTS: Final = _fastpath.VERDICTS
 UNITS: Final = _fastpath.UNITS
+TRAFFIC_EVENTS: Final = _fastpath.TRAFFIC_EVENTS
 SLOTS: Final = _fastpath.SLOTS
 BUCKETS_US: Final = _fastpath.BUCKETS_US
 # Names of the first places of counters for policies: no policy, and those that found none.
@@ -123,6 +126,27 @@ class Answer(NamedTuple):
     identity: str = ""
     places: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)  # see identity.peers.Places
     failure: str = "none"
+
+
+class BackendState(NamedTuple):
+    """What there is of a service's port now, and what happened so far."""
+
+    events: dict[str, int]  # by TRAFFIC_EVENTS
+    in_flight: int  # requests
+    retrying: int  # requests that are in a further try
+    connections: int
+    pending: int  # requests that wait for a connection
+    inbound: int  # requests that came in to our own pod
+    ejected: int  # endpoints, in all workers
+
+
+class EndpointState(NamedTuple):
+    """What the workers think of an endpoint."""
+
+    in_flight: int  # requests and relayed connections
+    latency_us: float  # peak EWMA of the worker that thinks worst of it; 0: none measured
+    ejected: int  # workers that ask it nothing
+    ejections: int  # in a row
 
 
 class Pool(NamedTuple):
@@ -390,6 +414,19 @@ class Engine:
         # for the one who reports it.
         self._longest_tick_us = max(self._longest_tick_us, raw["tick"][1])
         return Stats(raw, self._policies)
+
+    def backend(self, number: int) -> BackendState | None:
+        """Read what workers know of a backend (`rows.Backend.number`); None: nothing."""
+        found = self._fast.backend(number)
+        if found is None:
+            return None
+        events = dict(zip(TRAFFIC_EVENTS, found, strict=False))
+        return BackendState(events, *found[len(TRAFFIC_EVENTS) :])
+
+    def endpoint(self, slot: int, generation: int) -> EndpointState | None:
+        """Read what workers think of an endpoint (`rows.Endpoint`); None: nothing."""
+        found = self._fast.endpoint(slot, generation, time.monotonic_ns() // 1_000_000)
+        return EndpointState(*found) if found else None
 
     def groups(self) -> dict[Group, tuple[int, int]]:
         """Return requests begun and in flight of every group that ever had one."""

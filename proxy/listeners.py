@@ -47,6 +47,7 @@ class Listener:
     target_text: str | None  # as configured
     is_mesh: bool = False  # who comes must speak mesh TLS
     is_judged: bool = False  # policies apply to what comes in here
+    is_by_host: bool = False  # a request goes to the Service that its Host names
     sockets: list[socket.socket] = field(default_factory=list)
 
     def give(self) -> list[int]:
@@ -67,7 +68,7 @@ class Listener:
             "id": self.id,
             "direction": self.direction,
             "address": str(self.address),
-            "target": str(self.target) if self.target else None,
+            "target": "by host" if self.is_by_host else str(self.target) if self.target else None,
             "mtls": self.is_mesh,
         }
 
@@ -81,6 +82,7 @@ class _Wish:
     target: Address | None = None
     is_mesh: bool = False
     is_judged: bool = False
+    is_by_host: bool = False
 
 
 def open_listeners(config: Config, log: Log) -> list[Listener]:
@@ -146,6 +148,8 @@ def _wishes(config: Config) -> Iterator[_Wish]:
     for forward in config.inbound_forwards:
         flag = "--listen-inbound"
         yield _Wish(EXPLICIT, forward.listen, flag, target=forward.target, is_judged=True)
+    for address in config.host_listeners:
+        yield _Wish(EXPLICIT, address, "--listen-hosts", is_by_host=True)
 
 
 def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | None:
@@ -154,6 +158,7 @@ def _open(listener_id: int, wish: _Wish, workers: int, log: Log) -> Listener | N
         *(listener_id, wish.direction, wish.address, target, str(wish.target) if target else None),
         is_mesh=wish.is_mesh,
         is_judged=wish.is_judged,
+        is_by_host=wish.is_by_host,
     )
     try:
         for worker in range(workers):

@@ -23,6 +23,7 @@ from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
 from proxy.policy_metrics import policy_families
+from proxy.traffic_metrics import TRAFFIC_SERIES_MAX, traffic_families
 from proxy.state import Running
 from proxy.tls_metrics import tls_metrics
 
@@ -32,7 +33,7 @@ _DST: Final = "dst"
 
 # What the families without services can grow to, whatever happens: the rest of
 # --metrics-series-max is for those with services. A test counts them.
-_OTHER_SERIES_MAX: Final = 800
+_OTHER_SERIES_MAX: Final = 860
 _TLS_SERIES_MAX: Final = 100  # where there is an identity
 _POLICY_SERIES: Final = 2  # requests and connections, by each policy
 _WORKER_SERIES: Final = 3
@@ -63,7 +64,7 @@ class _Collector(Collector):
         own = _OTHER_SERIES_MAX + _WORKER_SERIES * settings.workers + len(running.listeners)
         own += _TLS_SERIES_MAX if running.keeper is not None else 0
         if settings.policy.manifests:
-            own += _POLICY_SERIES * engine.SLOTS
+            own += _POLICY_SERIES * engine.SLOTS + TRAFFIC_SERIES_MAX
         series = HttpSeries(settings.metrics_series_max - own, settings.metrics_idle_ms / 1000)
         self._http = HttpMetrics(series)
 
@@ -81,6 +82,7 @@ class _Collector(Collector):
         yield from _detection(stats)
         yield from tls_metrics(stats, self._running.keeper)
         yield from policy_families(stats, self._running.policy)
+        yield from traffic_families(self._running.engine, self._running.policy)
         yield from self._workers(stats)
         yield from self._control_side()
         yield from self._infos()

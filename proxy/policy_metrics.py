@@ -21,7 +21,7 @@ _VERDICTS: Final = {"dry_run_denied": "dry_run"}
 
 
 def policy_families(stats: Stats, watch: "PolicyWatch | None") -> Iterator[Metric]:
-    """Yield every family from one reading of the counters."""
+    """Yield every family of policy from one reading of the counters."""
     decided = list(stats.policies())
     for name, text in _TEXTS.items():
         wanted = _VERDICTS.get(name, name)
@@ -41,11 +41,3 @@ def policy_families(stats: Stats, watch: "PolicyWatch | None") -> Iterator[Metri
     yield gauge("remora_manifests_loaded_timestamp_seconds", text, [], moment)
     text = "Notes on what is in force: objects that are ignored, and why."
     yield gauge("remora_manifests_notes", text, [], [((), len(watch.notes))] if watch else [])
-    yield from _traffic_families(watch)
-
-
-def _traffic_families(watch: "PolicyWatch | None") -> Iterator[Metric]:
-    """Yield how much of what is routed to."""
-    rows: list[Row] = [((kind,), count) for kind, count in watch.counts.items()] if watch else []
-    text = "Services, their ports and endpoints, routes: what is in force of each."
-    yield gauge("remora_traffic_objects", text, ["kind"], rows)

@@ -50,6 +50,8 @@ SETTINGS: Final = (
 
 # In place of a target's index: the listener sends each connection to its original destination.
 TARGET_ORIGINAL: Final = -1
+# ... to the Service that each request's Host names.
+TARGET_BY_HOST: Final = -2
 
 
 class Trust(NamedTuple):
@@ -149,7 +151,7 @@ def _endpoints(
 
 
 def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:
-    """Return listener id → index in a draft's targets, or TARGET_ORIGINAL."""
+    """Return listener id → index in a draft's targets, or TARGET_ORIGINAL, or TARGET_BY_HOST."""
     indexes: dict[int, int] = {}
     explicit_count = 0
     for listener in listeners:
@@ -157,5 +159,5 @@ def target_indexes(listeners: Iterable[Listener]) -> dict[int, int]:
             indexes[listener.id] = explicit_count
             explicit_count += 1
         else:
-            indexes[listener.id] = TARGET_ORIGINAL
+            indexes[listener.id] = TARGET_BY_HOST if listener.is_by_host else TARGET_ORIGINAL
     return indexes

@@ -28,7 +28,8 @@ from proxy.fast.upstream cimport upstream_dial, upstream_mesh
 # address, or a pod's own, which is spoken to as it is.
 cdef inline const front_t* choose_front(const worker_t* w, const conn_t* c) noexcept nogil:
     cdef const service_address_t* known
-    if w.snapshot.traffic == NULL or c.direction == DIRECTION_INBOUND or c.is_judged:
+    if w.snapshot.traffic == NULL or c.direction == DIRECTION_INBOUND or c.is_judged or (
+            c.is_by_host):
         return NULL
     known = lookup_service(w.snapshot, &c.original_dst)
     if known == NULL or known.front < 0 or known.is_direct:
@@ -98,6 +99,8 @@ cdef inline uint8_t choose_for_connection(worker_t* w, conn_t* c) noexcept nogil
     cdef const front_t* front = choose_front(w, c)
     cdef const backend_t* b
     cdef backend_state_t* state
+    if c.is_by_host:
+        return REASON_NO_ENDPOINT           # no request, no Host
     if front == NULL or c.pick.is_made:
         return REASON_OPEN
     if front.backend < 0:

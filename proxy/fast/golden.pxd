@@ -97,7 +97,8 @@ cdef inline golden_t* golden_group(worker_t* w, const golden_key_t* key) noexcep
 # Where a request of a connection is counted.
 cdef inline golden_t* golden_of(worker_t* w, conn_t* c, uint32_t route) noexcept nogil:
     cdef golden_key_t key
-    if c.group == NULL or c.group.key.route != route or c.group.key.is_mesh != c.is_mesh:
+    if c.group == NULL or c.group.key.route != route or c.group.key.is_mesh != c.is_mesh or (
+            c.group.key.service != c.service):
         key.service = c.service
         key.route = route
         key.direction = c.direction

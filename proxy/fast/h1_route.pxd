@@ -21,6 +21,7 @@ from proxy.fast.emit cimport emit_number, emit_text
 from proxy.fast.fleet cimport fleet_backend, fleet_rule
 from proxy.fast.h1_end cimport h1_reply_with
 from proxy.fast.limits cimport H1_LINE_BYTES_MAX, HOST_BYTES_MAX
+from proxy.fast.lookup cimport traffic_front_of_host
 from proxy.fast.path cimport PATH_OK, path_normalize
 from proxy.fast.peer cimport conn_peer
 from proxy.fast.pick cimport pick_end
@@ -29,8 +30,8 @@ from proxy.fast.reasons cimport (
     BALANCE_MAGLEV, BALANCE_RING, BODY_NONE, FLAG_DI, FLAG_FI, FLAG_NONE, FLAG_NR, FLAG_OM,
     FLAG_RL, FLAG_UH, FLAG_UO, HASH_HEADER, HASH_QUERY, HEADER_HOST, HEADER_TIMEOUT,
     METHOD_CONNECT, OUTCOME_NONE, REASON_OPEN, REWRITE_NONE, REWRITE_PREFIX, ROUTE_PATH_EXACT,
-    ROUTE_PATH_PREFIX, ROUTE_UNKNOWN, SCHEME_HTTPS, TRAFFIC_FAULT_ABORT, TRAFFIC_FAULT_DELAY,
-    TRAFFIC_OVERFLOW_REQUESTS, TRAFFIC_RATE_LIMITED, TRAFFIC_SHED,
+    ROUTE_PATH_PREFIX, ROUTE_UNKNOWN, SCHEME_HTTPS, SERVICE_UNKNOWN, TRAFFIC_FAULT_ABORT,
+    TRAFFIC_FAULT_DELAY, TRAFFIC_OVERFLOW_REQUESTS, TRAFFIC_RATE_LIMITED, TRAFFIC_SHED,
 )
 from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.rules cimport word_t
@@ -42,6 +43,9 @@ from proxy.fast.traffic cimport (
 from proxy.fast.types cimport (
     REQUEST_DONE, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, worker_t,
 )
+
+cdef enum:
+    HTTP_PORT = 80              # of a Host without a port
 
 cdef struct routed_t:           # what h1_route() found: borrowed from the snapshot, for one call
     const front_t* front        # NULL: no service that we know
@@ -79,6 +83,21 @@ cdef inline void h1_route_ask(
         asked.query_bytes = end - query - 1
 
 
+# The service that a request's Host, or its target, names; NULL: none.
+cdef inline const front_t* h1_front_of_host(
+    const worker_t* w, const h1_head_t* head, const char* source,
+) noexcept nogil:
+    cdef const h1_field_t* field
+    if head.authority_bytes:
+        return traffic_front_of_host(
+            w.snapshot.traffic, source + head.authority, head.authority_bytes, HTTP_PORT)
+    if head.first[HEADER_HOST] < 0:
+        return NULL
+    field = &head.fields[head.first[HEADER_HOST]]
+    return traffic_front_of_host(
+        w.snapshot.traffic, source + field.value, field.value_bytes, HTTP_PORT)
+
+
 # Whose request is this, and who is to get it? Nothing changes, nothing is answered.
 cdef inline void h1_route(
     worker_t* w, conn_t* c, h1_head_t* head, const char* source, routed_t* to,
@@ -88,7 +107,13 @@ cdef inline void h1_route(
     memset(to, 0, sizeof(routed_t))
     if t == NULL:
         return
-    to.front = choose_front(w, c)
+    if c.is_by_host:
+        to.front = h1_front_of_host(w, head, source)
+        c.service = to.front.service if to.front != NULL else SERVICE_UNKNOWN
+        if to.front == NULL:
+            return
+    else:
+        to.front = choose_front(w, c)
     if to.front == NULL:
         to.front = choose_own_front(w, c)
         to.is_own = to.front != NULL
@@ -440,6 +465,8 @@ cdef inline int64_t h1_route_apply(
     cdef backend_state_t* state
     cdef int64_t n
     h1_obey_deadline(w, x, head, source)
+    if to.front == NULL and c.is_by_host:
+        return h1_refuse(w, c, head, 404, FLAG_NR, b"unknown_host", NULL, 0)
     if to.front == NULL:
         return 0
     if to.is_own:

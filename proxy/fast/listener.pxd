@@ -34,8 +34,8 @@ from proxy.fast.stats cimport count
 from proxy.fast.terminate cimport terminate_may_be_probe
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_TLS, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM, conn_t, listener_t,
-    worker_t,
+    DOWNSTREAM, MODE_TLS, TARGET_BY_HOST, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM,
+    conn_t, listener_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     reserve_hold, token_make, upstream_mesh, upstream_set_options, upstream_watch,
@@ -78,6 +78,10 @@ cdef inline uint8_t listener_route(worker_t* w, listener_t* l, conn_t* c) noexce
     if l.target >= 0:
         c.upstream = w.snapshot.targets[l.target]
         c.original_dst = c.upstream
+        return REASON_OPEN
+    if l.target == TARGET_BY_HOST:
+        c.is_by_host = 1
+        c.original_dst = l.bound
         return REASON_OPEN
     if not listener_original_dst(c.down.fd, c.downstream.family, &c.original_dst):
         return REASON_NO_ORIGINAL_DST

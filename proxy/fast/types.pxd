@@ -193,7 +193,6 @@ cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     uint8_t  has_ended          # the peer said close_notify
     uint8_t  has_said_end       # we did
     uint8_t  is_target_large    # `target` has more memory than it may keep while it is quiet
-    uint8_t  is_source_kept     # `source` has memory of its own, for small reads
 
 cdef enum:                      # peer_t.state
     PEER_ASKED = 0              # Python looks at its certificate
@@ -427,13 +426,18 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
     uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
     uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
+    uint8_t  is_by_host         # requests go where their Host says
     uint8_t  tried_count
     pick_t   pick               # of the request, or of the relay
     uint32_t tried[TRIES_MAX]   # endpoints that failed it, by slot
 
+cdef enum:                      # listener_t.target
+    TARGET_ORIGINAL = -1        # where the connection meant to go
+    TARGET_BY_HOST = -2         # where each request says
+
 cdef struct listener_t:
     int32_t  fd                 # own; -1 when closed
-    int32_t  target             # index in snapshot.targets; -1: original destination
+    int32_t  target             # index in snapshot.targets, or TARGET_*
     int32_t  id                 # the caller's
     uint8_t  direction
     uint8_t  is_fresh           # who waited before we came did not inherit its socket options

@@ -5,6 +5,7 @@ the log, on /metrics and by `remora ctl policy`, until a later change mends them
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -87,7 +88,7 @@ class PolicyWatch:
     def start(self) -> None:
         """Read for the first time. Raises StartError: there is no good state to keep."""
         try:
-            self._take(self._source.load())
+            self._read()
             self.loads["good"] += 1
         except FaultsError as wrong:
             raise StartError(
@@ -113,10 +114,20 @@ class PolicyWatch:
         finally:
             self.watch()
 
+    def _read(self) -> None:
+        """Read and take. It makes many objects and no garbage: the collector waits."""
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            self._take(self._source.load())
+        finally:
+            if was_enabled:
+                gc.enable()
+
     def _reload(self) -> None:
         before = dict(vars(self))
         try:
-            self._take(self._source.load())
+            self._read()
             self.on_change()
         except FaultsError as wrong:
             self._refuse(wrong.faults)

@@ -50,7 +50,7 @@ class Policy(NamedTuple):
 
 
 class DestinationRule(NamedTuple):
-    """One of them. What a port says replaces the policy as a whole."""
+    """What a port says replaces the policy as a whole. With `faults` it must not be used."""
 
     meta: Meta
     host: str  # as it stands there, in small letters

@@ -24,9 +24,9 @@ from proxy.sources.times import of_gateway
 from proxy.traffic import rows
 from proxy.traffic.rows import Retry
 
-METHODS: Final = (
-    *("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"),
-)
+Times = tuple[int | None, int | None]
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _SPEC: Final = ("parentRefs", "useDefaultGateways", "hostnames", "rules")
 _RULE: Final = ("name", "matches", "filters", "backendRefs", "timeouts", "retry")
 _FORMS: Final = {
@@ -38,8 +38,6 @@ _FORMS: Final = {
 _BAD_IN_PATH: Final = ("//", "/./", "/../", "%2f", "%2F", "#", "?")
 _BAD_PATH_ENDS: Final = ("/..", "/.")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-Times = tuple[int | None, int | None]
-
 _NO_TIMES: Final[Times] = (None, None)
 _RETRIES: Final = 2  # where a retry does not say how many
 _BACKOFF_MS: Final = 25

@@ -91,7 +91,10 @@ class RouteRule(NamedTuple):
 
 
 class HttpRoute(NamedTuple):
-    """An HTTPRoute or a GRPCRoute. Where no parent is a Service, rules are not read at all."""
+    """An HTTPRoute or a GRPCRoute. Where no parent is a Service, rules are not read at all.
+
+    With `faults` it must not be used: what could not be read is left out, so that it matches more.
+    """
 
     meta: Meta
     parents: tuple[ParentRef, ...]

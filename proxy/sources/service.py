@@ -58,7 +58,7 @@ class ServicePort(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A Service. With `faults` its fields are what could be read."""
+    """A Service. With `faults` it must not be used: what could not be read is left out."""
 
     meta: Meta
     kind: str  # in TYPES, or HEADLESS

@@ -6,23 +6,13 @@ from typing import Final, NamedTuple
 from proxy.sources.endpoint_slice import IPV4, IPV6, EndpointSlice, SliceEndpoint
 from proxy.sources.objects import Objects
 from proxy.sources.service import Service, ServicePort
-from proxy.traffic.numbers import Numbers
+from proxy.traffic.numbers import Address, Place
 from proxy.traffic.rows import Endpoint
-
-Address = tuple[str, int]
 
 # States of an endpoint, the best first. One that ends and still serves is better than none.
 _READY: Final = 0
 _ENDING: Final = 1
 _OUT: Final = 2
-
-
-class Members(NamedTuple):
-    """Who is behind a port of a Service."""
-
-    endpoints: tuple[Endpoint, ...]  # those of our zone first
-    local_count: int
-    addresses: tuple[Address, ...]  # everybody's, whatever their state
 
 
 def slices_by_service(slices: Iterable[EndpointSlice]) -> dict[str, list[EndpointSlice]]:
@@ -74,17 +64,12 @@ class Standing(NamedTuple):
     family: str  # of a Service of two families, the one that is used
     zone: str  # "": wherever they are
 
-    def members(self, backend: int, numbers: Numbers) -> Members:
-        """Return who may get requests; all of them get or keep their slots."""
-        places = {key: numbers.endpoint(backend, *key) for key in self.states}
+    def endpoints(self, places: Mapping[Address, Place]) -> tuple[tuple[Endpoint, ...], int]:
+        """Return who may get requests, those of our zone first, and how many they are."""
         chosen = self._chosen()
         local = self._local(chosen)
         order = [*local, *(key for key in chosen if key not in local)] if local else chosen
-        return Members(
-            tuple(Endpoint(*key, *places[key]) for key in order),
-            len(local),
-            tuple(self.states),
-        )
+        return tuple(Endpoint(*key, *places[key]) for key in order), len(local)
 
     def _chosen(self) -> list[Address]:
         best = min((state for state, _ in self.states.values()), default=_OUT)

@@ -4,22 +4,22 @@ Pure but for the numbers, which outlive it: the same objects in the same order o
 same rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from proxy.policy.effective import Who
 from proxy.services import handling
+from proxy.sources.destination_rule import Policy
+from proxy.sources.endpoint_slice import EndpointSlice
 from proxy.sources.objects import Objects
 from proxy.sources.service import EXTERNAL_NAME, HEADLESS, Service, ServicePort
 from proxy.sources.strict import Fault, FaultsError
 from proxy.traffic.endpoints import slices_by_service, standing_of, zone_of_pod
 from proxy.traffic.names import names_of
-from proxy.traffic.numbers import Numbers
+from proxy.traffic.numbers import Address, Made, Numbers
 from proxy.traffic.routing import Routing
 from proxy.traffic.rows import NOBODY, Backend, Direct, Front, Injected, Limit, Traffic
 from proxy.traffic.settings import policy_of, rules_by_service, wants_zone, with_settings
-
-Address = tuple[str, int]
 
 _TCP: Final = "TCP"
 _NAMED_MAX: Final = 3
@@ -58,22 +58,23 @@ class _Model:
         self._services = {each.meta.path: each for each in services}
         self._backends: list[Backend] = []
         self._indexes: dict[tuple[str, int], int] = {}  # of backends, by Service and port
-        self._addresses: list[tuple[Address, ...]] = []  # of everybody behind each of them
+        self._pods: list[tuple[Direct, ...]] = []  # behind each of them
         self._fronts: list[Front] = []
-        self._front_of: dict[int, int] = {}  # by backend
         self._owners: dict[Address, str] = {}  # of cluster IPs
 
     def build(self) -> Traffic:
         """Return all rows."""
-        self._refuse_faulty()
+        faults = self._faults()
         self._make_backends()
         routing = Routing(self._who, self._services, self._indexes, self._backends, self._numbers)
-        routing.attach((*self._objects.http_routes, *self._objects.grpc_routes))
+        routes = (*self._objects.http_routes, *self._objects.grpc_routes)
+        routing.attach(each for each in routes if not each.faults)
+        faults += routing.faults
+        if faults:
+            raise FaultsError(faults)
         self._make_fronts(routing)
         directs = self._directs()
         self.notes += routing.notes
-        if routing.faults:
-            raise FaultsError(routing.faults)
         return Traffic(
             tuple(self._fronts),
             tuple(self._backends),
@@ -82,18 +83,17 @@ class _Model:
             tuple(directs),
         )
 
-    def _refuse_faulty(self) -> None:
-        """Refuse objects that cannot be used: of traffic, all apply."""
+    def _faults(self) -> list[Fault]:
+        """Return what is wrong with single objects: of traffic, all apply."""
         objects = self._objects
-        faults: list[Fault] = []
+        found: list[Fault] = []
         for service in objects.services:
-            faults += service.faults
+            found += service.faults
         for route in (*objects.http_routes, *objects.grpc_routes):
-            faults += route.faults
+            found += route.faults
         for rule in objects.destination_rules:
-            faults += rule.faults
-        if faults:
-            raise FaultsError(faults)
+            found += rule.faults
+        return found
 
     def _make_backends(self) -> None:
         """Make one for each TCP port of a Service that has endpoints of its own."""
@@ -102,19 +102,43 @@ class _Model:
         rules = rules_by_service(
             self._objects.destination_rules, self._who, self._services, self.notes
         )
+        front_count = 0
         for path, service in self._services.items():
             if service.kind == EXTERNAL_NAME:
                 continue
             for port in _tcp_ports(service):
-                number = self._numbers.backend(path, port.port)
+                front = NOBODY if service.kind == HEADLESS else front_count
+                front_count += front != NOBODY
                 policy = policy_of(rules.get(path), port.port)
-                zone = self._zone if wants_zone(service, policy) else ""
-                standing = standing_of(service, port, slices.get(path, ()), zone)
-                found = standing.members(number, self._numbers)
-                backend = Backend(number, path, port.port, found.endpoints, found.local_count)
+                made = self._made(service, port, policy, slices.get(path, ()), front)
                 self._indexes[path, port.port] = len(self._backends)
-                self._backends.append(with_settings(backend, service, policy))
-                self._addresses.append(found.addresses)
+                self._backends.append(made.backend)
+                self._pods.append(made.directs)
+
+    def _made(
+        self,
+        service: Service,
+        port: ServicePort,
+        policy: Policy | None,
+        slices: Sequence[EndpointSlice],
+        front: int,
+    ) -> Made:
+        """Return a backend: that of the last model, if it was made of the same objects."""
+        path = service.meta.path
+        number = self._numbers.backend(path, port.port)
+        zone = self._zone if wants_zone(service, policy) else ""
+        objects = (service, policy, *slices)
+        made = self._numbers.known(number)
+        if made is None or not made.is_of(objects, zone, front):
+            standing = standing_of(service, port, slices, zone)
+            places = self._numbers.endpoints(number, standing.states)
+            found = standing.endpoints(places)
+            backend = with_settings(Backend(number, path, port.port, *found), service, policy)
+            how = handling(port.app_protocol)
+            directs = tuple(Direct(*address, path, how, front) for address in places)
+            made = Made(objects, zone, front, backend, directs)
+        self._numbers.keep(number, made)
+        return made
 
     def _tell_of_orphans(self, slices: Iterable[str]) -> None:
         orphans = [path for path in slices if path not in self._services]
@@ -132,7 +156,6 @@ class _Model:
             names = names_of(service.meta.namespace, service.meta.name, self._who.namespace)
             for port in _tcp_ports(service):
                 backend = self._indexes[path, port.port]
-                self._front_of[backend] = len(self._fronts)
                 front = Front(
                     service=path,
                     handling=handling(port.app_protocol),
@@ -158,19 +181,11 @@ class _Model:
     def _directs(self) -> Iterable[Direct]:
         """Return the addresses of pods. One of several Services is the first one's, by name."""
         found: dict[Address, Direct] = {}
-        handlings = {
-            (path, port.port): handling(port.app_protocol)
-            for path, service in self._services.items()
-            for port in service.ports
-        }
-        for index, (backend, addresses) in enumerate(
-            zip(self._backends, self._addresses, strict=True)
-        ):
-            how = handlings[backend.service, backend.port]
-            front = self._front_of.get(index, NOBODY)
-            for address in addresses:
-                if address not in self._owners and address not in self._taken:
-                    found.setdefault(address, Direct(*address, backend.service, how, front))
+        for directs in self._pods:
+            for direct in directs:
+                found.setdefault((direct.host, direct.port), direct)
+        for address in self._owners.keys() | self._taken:
+            found.pop(address, None)
         return found.values()
 
 

@@ -4,12 +4,36 @@ A backend and a route keep their number for as long as the proxy runs: there are
 were names. Endpoints come and go with every roll-out, so their slots are used again, each time as
 another generation, and only when the endpoint is gone from the manifests: one that is not ready
 keeps its slot.
+
+And what was made with them is remembered: of 5,000 Services a change touches few.
 """
 
 from collections import deque
+from collections.abc import Iterable
+from operator import is_
+from typing import NamedTuple
 
-Key = tuple[int, str, int]  # number of the backend, host, port
+from proxy.traffic.rows import Backend, Direct
+
+Address = tuple[str, int]
 Place = tuple[int, int]  # slot, generation
+Places = dict[Address, Place]
+
+
+class Made(NamedTuple):
+    """A backend with the addresses behind it, and what it was made of."""
+
+    objects: tuple[object, ...]  # the same ones give the same rows
+    zone: str
+    front: int
+    backend: Backend
+    directs: tuple[Direct, ...]
+
+    def is_of(self, objects: tuple[object, ...], zone: str, front: int) -> bool:
+        """Whether it would come out the same."""
+        if (self.zone, self.front, len(self.objects)) != (zone, front, len(objects)):
+            return False
+        return all(map(is_, self.objects, objects))
 
 
 class Numbers:
@@ -18,22 +42,27 @@ class Numbers:
     def __init__(self) -> None:
         self._backends: dict[str, int] = {}
         self._routes: dict[str, int] = {}
-        self._places: dict[Key, Place] = {}
-        self._asked: dict[Key, Place] = {}
+        self._places: dict[int, Places] = {}  # by backend
+        self._asked: dict[int, Places] = {}
+        self._made: dict[int, Made] = {}
+        self._making: dict[int, Made] = {}
         self._fresh: list[Place] = []
         self._free: deque[Place] = deque()
         self._slot_count = 0
 
     def begin(self) -> None:
         """Begin a model: who is asked for from now on is in it."""
-        self._asked = {}
-        self._fresh = []
+        self._asked, self._making, self._fresh = {}, {}, []
 
     def commit(self) -> None:
         """Take the model: endpoints that it did not ask for are gone for good."""
-        gone = self._places.keys() - self._asked.keys()
-        self._free.extend(sorted(self._places[key] for key in gone))
-        self._places = self._asked
+        gone: list[Place] = []
+        for backend, places in self._places.items():
+            now = self._asked.get(backend, {})
+            if now is not places:
+                gone += [place for address, place in places.items() if address not in now]
+        self._free.extend(sorted(gone))
+        self._places, self._made = self._asked, self._making
         self.begin()
 
     def refuse(self) -> None:
@@ -49,14 +78,22 @@ class Numbers:
         """Return the number of a route: its rules share it, and so the bucket of its limit."""
         return self._routes.setdefault(path, len(self._routes))
 
-    def endpoint(self, backend: int, host: str, port: int) -> Place:
-        """Return slot and generation of an endpoint."""
-        key = (backend, host, port)
-        place = self._asked.get(key)
-        if place is None:
-            place = self._places.get(key) or self._new()
-            self._asked[key] = place
-        return place
+    def endpoints(self, backend: int, addresses: Iterable[Address]) -> Places:
+        """Return slot and generation of all endpoints of a backend."""
+        known = self._places.get(backend, {})
+        places = {address: known.get(address) or self._new() for address in addresses}
+        self._asked[backend] = places
+        return places
+
+    def known(self, backend: int) -> Made | None:
+        """Return what was made for a backend, in the model that is in force."""
+        return self._made.get(backend)
+
+    def keep(self, backend: int, made: Made) -> None:
+        """Remember what was made, now or before."""
+        self._making[backend] = made
+        if backend not in self._asked:
+            self._asked[backend] = self._places[backend]
 
     def _new(self) -> Place:
         if self._free:

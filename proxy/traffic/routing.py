@@ -43,6 +43,7 @@ class Attached(NamedTuple):
     """A route at a Service, or at one of its ports."""
 
     parent: ParentRef
+    is_consumer: bool  # of the clients' namespace, not of the Service's
     matches: tuple[Match, ...]
 
 
@@ -83,19 +84,20 @@ class Routing:
             matches = tuple(self._matches(route))
             for parent in parents:
                 path = f"{parent.namespace}/{parent.name}"
-                self._attached.setdefault(path, []).append(Attached(parent, matches))
+                is_consumer = route.meta.namespace != parent.namespace
+                attached = Attached(parent, is_consumer, matches)
+                self._attached.setdefault(path, []).append(attached)
 
     def of_port(self, path: str, port: ServicePort) -> tuple[Route, ...]:
-        """Return the matches of a port."""
-        if path not in self._attached:
-            return ()
+        """Return the matches of a port: those of our own namespace replace the Service's."""
+        here = [
+            each
+            for each in self._attached.get(path, ())
+            if each.parent.port in {0, port.port} and each.parent.section in {"", port.name}
+        ]
+        ours = [each for each in here if each.is_consumer]
         # A dict: a route that names a port and its Service is asked once.
-        found = {
-            match.strength: match.route
-            for parent, matches in self._attached[path]
-            if parent.port in {0, port.port} and parent.section in {"", port.name}
-            for match in matches
-        }
+        found = {match.strength: match.route for each in ours or here for match in each.matches}
         return tuple(found[key] for key in sorted(found))
 
     def _is_ours(self, route: RouteObject, parent: ParentRef) -> bool:
@@ -167,16 +169,15 @@ class Routing:
         return Share(backend, ref.weight, ref.filters.request, ref.filters.response)
 
     def _backend(self, route: RouteObject, ref: BackendRef, then: str) -> int:
-        """Return the index of a backend; one that a route may not or cannot mean is NOBODY."""
+        """Return the index of a backend; one that is not there is NOBODY.
+
+        It may be of any namespace: at a Service routes need no ReferenceGrant (GEP-1294).
+        """
         path = f"{ref.namespace}/{ref.name}"
         index = self._backends.get((path, ref.port), NOBODY)
-        if ref.namespace != route.meta.namespace:
-            why, index = "is in another namespace, and no ReferenceGrant is read", NOBODY
-        elif index == NOBODY:
+        if index == NOBODY:
             why = "is no port of a Service with endpoints here"
-        else:
-            return index
-        self.notes.append(f"{route.meta}: {path}:{ref.port} {why}: {then}")
+            self.notes.append(f"{route.meta}: {path}:{ref.port} {why}: {then}")
         return index
 
     # ---- matches ----------------------------------------------------------------------------

@@ -10,14 +10,17 @@ from proxy.errors import REASONS
 
 FAST = Path(__file__).parents[3] / "proxy" / "fast"
 H1 = "".join(path.read_text() for path in sorted(FAST.glob("h1*.pxd")))
-REPLY = re.compile(r'h1_reply\(\s*w, c, (\d+), FLAG_(\w+), b"(\w+)"\)')
+REPLY = re.compile(
+    r'h1_re(?:ply|fuse)\(\s*w, c, (?:head, )?(\d+), FLAG_(\w+), b"(\w+)"[,)]'
+)
 FAULT = re.compile(r'status == (\d+):\s+return b"(\w+)"')
 
 
 def words_of_the_data_plane() -> dict[str, tuple[int, str]]:
     replies = {word: (int(status), flag) for status, flag, word in REPLY.findall(H1)}
     faults = {word: (int(status), "DPE") for status, word in FAULT.findall(H1)}
-    return replies | faults | {"request_malformed": (400, "DPE")}
+    asked = {"fault_injected": (503, "FI")}  # the status that an annotation names
+    return replies | faults | asked | {"request_malformed": (400, "DPE")}
 
 
 def test_every_flag_is_explained_and_none_is_made_up() -> None:

@@ -158,7 +158,7 @@ def test_requests_are_counted_by_method_and_by_how_they_ended(
 ) -> None:
     exchange(started, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
     engine = started.engine
-    group = (EXPLICIT, "unknown", False)
+    group = (EXPLICIT, "unknown", False, "unknown")
     ended = lambda: engine.golden(group).endings == {(204, "-"): 2}  # noqa: E731
     assert runner.run(engine.until(ended, PATIENCE_S))
     assert engine.groups() == {group: (2, 0)}

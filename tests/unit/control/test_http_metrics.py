@@ -8,7 +8,7 @@ from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
 from tests.unit.control.goldens import Goldens, golden
 
-GROUP = ("inbound", "shop/web", False)
+GROUP = ("inbound", "shop/web", False, "unknown")
 BASE = {
     "direction": "inbound",
     "service": "shop/web",
@@ -33,7 +33,7 @@ def collected(stats: Stats, goldens: Goldens) -> dict[str, Metric]:
 
 
 def test_requests_are_counted_by_direction_service_and_method(busy: Stats) -> None:
-    goldens = Goldens({GROUP: golden(2), ("outbound", "unknown", False): golden(3)})
+    goldens = Goldens({GROUP: golden(2), ("outbound", "unknown", False, "unknown"): golden(3)})
     samples = collected(busy, goldens)["request"].samples
     assert {sample.name for sample in samples} == {"request_total"}
     found = {sample.value: dict(sample.labels) for sample in samples}

@@ -9,8 +9,8 @@ from proxy.engine import DIRECTIONS, FLAGS, STATUS_REST, STATUS_REST_ERROR, Grou
 from proxy.http_series import SHARED_SERIES, Account, Ending, HttpSeries
 from tests.unit.control.goldens import Goldens, golden
 
-WEB, CART, MAIL = (("outbound", f"shop/{name}", False) for name in ("web", "cart", "mail"))
-OTHERS = ("outbound", "other", False)
+WEB, CART, MAIL = (("outbound", f"shop/{name}", False, "unknown") for name in ("web", "cart", "mail"))
+OTHERS = ("outbound", "other", False, "other")
 # Series of one group with one method and one ending, and those kept free for it.
 ONE = 54
 IDLE_S = 600.0
@@ -78,8 +78,8 @@ def test_the_busiest_get_what_room_there_is() -> None:
 def test_the_others_are_told_apart_by_direction() -> None:
     rig = Rig(SHARED_SERIES)
     rig.count(WEB, 3)
-    rig.count(("inbound", "shop/web", False), 4)
-    assert rig.gets() == {OTHERS: 3, ("inbound", "other", False): 4}
+    rig.count(("inbound", "shop/web", False, "unknown"), 4)
+    assert rig.gets() == {OTHERS: 3, ("inbound", "other", False, "other"): 4}
 
 
 def test_what_the_data_plane_could_not_tell_apart_is_with_the_others() -> None:
@@ -119,7 +119,7 @@ def test_statuses_that_the_data_plane_could_not_tell_apart_keep_their_classifica
 def test_no_combination_of_services_and_statuses_exceeds_the_cap() -> None:
     rig = Rig(1_000)
     dice = random.Random(3)  # noqa: S311 - not a secret
-    groups = [(direction, f"ns/s{n}", False) for direction in DIRECTIONS for n in range(100)]
+    groups = [(direction, f"ns/s{n}", False, "unknown") for direction in DIRECTIONS for n in range(100)]
     for _ in range(60):
         group = dice.choice(groups)
         endings = {(dice.randrange(100, 600), dice.choice(FLAGS)): 1 for _ in range(40)}
@@ -209,7 +209,7 @@ def test_requests_in_flight_are_seen_wherever_they_are_counted() -> None:
 def test_no_counter_goes_back_and_no_request_is_lost(series_max: int) -> None:
     rig = Rig(series_max)
     dice = random.Random(7)  # noqa: S311 - not a secret
-    groups = [("outbound", f"ns/s{n}", False) for n in range(6)]
+    groups = [("outbound", f"ns/s{n}", False, "unknown") for n in range(6)]
     begun = dict.fromkeys(groups, 0)
     latest: dict[Group, int] = {}  # of those put away, too
     for _ in range(300):

@@ -193,7 +193,7 @@ def test_a_scrape_has_fewer_series_than_the_cap_whatever_has_happened(
     endings = dict.fromkeys(product(range(100, 600), FLAGS), 1)
     goldens = Goldens(
         {
-            (direction, f"ns/s{number}", False): golden(len(endings), endings)
+            (direction, f"ns/s{number}", False, "unknown"): golden(len(endings), endings)
             for direction, number in product(DIRECTIONS, range(300))
         }
     )

@@ -5,9 +5,9 @@ from proxy.request_totals import flag_counts, request_totals, service_totals
 from tests.unit.control.goldens import golden
 
 GOLDENS: dict[Group, Golden] = {
-    ("inbound", "shop/web", False): golden(6, {(200, "-"): 4, (503, "UF"): 2}),
-    ("inbound", "unknown", False): golden(7, {(200, "-"): 2, (0, "DC"): 2}, in_flight=3),
-    ("outbound", "shop/cart", False): golden(1, {(503, "UF"): 1}),
+    ("inbound", "shop/web", False, "unknown"): golden(6, {(200, "-"): 4, (503, "UF"): 2}),
+    ("inbound", "unknown", False, "unknown"): golden(7, {(200, "-"): 2, (0, "DC"): 2}, in_flight=3),
+    ("outbound", "shop/cart", False, "unknown"): golden(1, {(503, "UF"): 1}),
 }
 
 
@@ -42,5 +42,5 @@ def test_no_more_services_are_told_of_than_asked_for() -> None:
 
 
 def test_flags_are_summed_over_statuses_and_services_and_the_absent_one_is_left_out() -> None:
-    more = GOLDENS | {("inbound", "shop/cart", False): golden(5, {(504, "UF"): 5})}
+    more = GOLDENS | {("inbound", "shop/cart", False, "unknown"): golden(5, {(504, "UF"): 5})}
     assert flag_counts(more) == {"inbound": {"UF": 7, "DC": 2}, "outbound": {"UF": 1}}

@@ -75,6 +75,14 @@ def test_a_consumer_route_binds_its_own_namespace_only(tmp_path: Path) -> None:
     assert len(bound(made(tmp_path, one, namespace="cart")[0])) == 2
 
 
+def test_consumer_routes_replace_those_of_the_producer(tmp_path: Path) -> None:
+    own = route("own", rule(to("web"), path="/a"))
+    consumer = route("c", rule(to("web", namespace="shop")), namespace="cart", parent={"port": 81})
+    rows, _ = made(tmp_path, own, consumer, namespace="cart")
+    names = [[rows.rules[each.rule].route for each in front.routes] for front in rows.fronts]
+    assert names == [[], ["shop/own"], ["cart/c"]]  # v2:80, web:80, web:81
+
+
 def test_a_route_of_a_gateway_means_nothing_here(tmp_path: Path) -> None:
     parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway"}
     rows, notes = made(tmp_path, route("r", rule(to("nobody")), parent=parent))
@@ -122,23 +130,23 @@ def test_backends_have_weights_and_edits_of_their_own(tmp_path: Path) -> None:
     assert row.shares == (Share(web, 9), Share(v2, 1, (Edit(SET, b"x-a", b"1"),)))
 
 
-@pytest.mark.parametrize(
-    ("backend", "note"),
-    [
-        (to("gone"), "shop/gone:80 is no port of a Service with endpoints here"),
-        (to("web", 99), "shop/web:99 is no port of a Service with endpoints here"),
-        (
-            to("web", namespace="cart"),
-            "cart/web:80 is in another namespace, and no ReferenceGrant is read",
-        ),
-    ],
-)
-def test_a_backend_that_cannot_be_meant_keeps_its_weight_and_answers_500(
-    tmp_path: Path, backend: Object, note: str
+@pytest.mark.parametrize("backend", [to("gone"), to("web", 99), to("web", namespace="gone")])
+def test_a_backend_that_is_not_there_keeps_its_weight_and_answers_500(
+    tmp_path: Path, backend: Object
 ) -> None:
     rows, notes = made(tmp_path, route("r", rule(to("web"), {**backend, "weight": 3})))
     assert rows.rules[0].shares[1] == Share(NOBODY, 3)
-    assert notes == (f"HTTPRoute shop/r: {note}: its share is answered with 500",)
+    where = f"{backend.get('namespace', 'shop')}/{backend['name']}:{backend['port']}"
+    why = "is no port of a Service with endpoints here: its share is answered with 500"
+    assert notes == (f"HTTPRoute shop/r: {where} {why}",)
+
+
+def test_a_backend_may_be_in_any_namespace(tmp_path: Path) -> None:
+    far = service("far", "10.96.0.9")
+    far["metadata"]["namespace"] = "cart"
+    rows, notes = made(tmp_path, far, route("r", rule(to("far", namespace="cart"))))
+    assert rows.backends[rows.rules[0].shares[0].backend].service == "cart/far"
+    assert notes == ()
 
 
 def test_a_rule_without_a_backend_is_told(tmp_path: Path) -> None:
@@ -203,6 +211,22 @@ def test_a_bad_regular_expression_is_a_fault_of_its_field(tmp_path: Path) -> Non
     (fault,) = caught.value.faults
     assert (fault.object, fault.field) == ("HTTPRoute shop/r", "spec.rules[0].matches[0].headers")
     assert fault.text == r"the regular expression '(a)\\1' has \1, which is not supported"
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    bad_path = {"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}
+    objects = (
+        service("x", "10.96.0.9", annotations={"rate-limit": "much"}),
+        route("a", {**bad_path, "backendRefs": [to("web")]}),
+        route("b", rule(to("web"), timeouts={"request": "soon"})),
+    )
+    with pytest.raises(FaultsError) as caught:
+        made(tmp_path, *objects)
+    assert [fault.object for fault in caught.value.faults] == [
+        "Service shop/x",
+        "HTTPRoute shop/b",
+        "HTTPRoute shop/a",
+    ]
 
 
 def test_one_expression_in_several_places_is_one_table(tmp_path: Path) -> None:
