@@ -1,8 +1,7 @@
 """Services without a cluster: objects in a directory, endpoints that are the test's own sockets.
 
 A service has the cluster IP 127.1.0.N, where nobody listens; its endpoints are listeners on
-127.2.N.M, each with a port of its own. A proxy reaches them as it would in a pod: explicit listeners
-lead to cluster IPs.
+127.2.N.M, each with a port of its own. Explicit listeners of the proxy lead to cluster IPs.
 """
 
 import json
@@ -39,11 +38,19 @@ class Try(Stream):
 class Backend:
     """A service and the sockets behind it."""
 
-    def __init__(self, rig: Rig, name: str, number: int, listeners: Sequence[socket.socket]):
+    def __init__(
+        self,
+        rig: Rig,
+        name: str,
+        number: int,
+        listeners: Sequence[socket.socket],
+        silent: Sequence[int],
+    ) -> None:
         self.rig = rig
         self.name = name
         self.ip = f"127.1.0.{number}"
         self.listeners = list(listeners)
+        self.silent = set(silent)  # numbers of those whose backlog is full
 
     def slices(self, states: Sequence[str] = ()) -> list[Object]:
         """One EndpointSlice for each endpoint, because each has another port."""
@@ -57,7 +64,8 @@ class Backend:
 
     def accept(self, *, but: Sequence[int] = ()) -> Try:
         """Take the next connection, to whichever endpoint, except to those of the numbers `but`."""
-        wanted = [sock for number, sock in enumerate(self.listeners) if number not in but]
+        out = self.silent.union(but)
+        wanted = [sock for number, sock in enumerate(self.listeners) if number not in out]
         ready = select.select(wanted, [], [], PATIENCE_S)[0]
         assert ready, f"nobody dials {self.name}"
         return self.accept_at(self.listeners.index(ready[0]))
@@ -72,7 +80,8 @@ class Backend:
         self.listeners[number] = self.rig.keep(sockets.bound(host, port=port))
 
     def expect_no_more(self, seconds: float = 0.05) -> None:
-        ready = select.select(self.listeners, [], [], seconds)[0]
+        wanted = [sock for at, sock in enumerate(self.listeners) if at not in self.silent]
+        ready = select.select(wanted, [], [], seconds)[0]
         assert not ready, f"{self.name} is dialled"
 
 
@@ -111,7 +120,7 @@ class Cluster:
             self.rig.full_listener(host) if each in full else self.rig.listen(host)
             for each, host in enumerate(hosts)
         ]
-        made = Backend(self.rig, name, number, listeners)
+        made = Backend(self.rig, name, number, listeners, full)
         self.backends[name] = made
         self.add(service(name, made.ip, ports=(PORT,), annotations=annotations, **spec))
         if policy is not None:
