@@ -81,7 +81,8 @@ FLAGS = ("-", "DPE", "DC", "SI", "UF", "UO", "UC", "UPE", "UT", "OM", "LR", "UAE
          "NR", "UH", "RL", "DI", "FI", "UMSDR")
 EVENTS = (
     "accept_paused", "accept_error", "limit_connections", "records_dropped", "splice_started",
-    "splice_no_pipe", "stale", "wake_failed", "retried", "policy_closed",
+    "splice_no_pipe", "stale", "wake_failed", "retried", "policy_closed", "mirrored",
+    "mirror_dropped",
 )
 HANDLINGS = ("detect", "relay", "opaque")
 VERDICTS = ("allowed", "denied", "dry_run", "audited")

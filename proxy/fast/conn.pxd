@@ -200,6 +200,9 @@ cdef inline void conn_post_record(worker_t* w, conn_t* c) noexcept nogil:
 # Close the downstream's socket; `as_reset` sends RST instead of FIN and drops what is unsent.
 cdef inline void conn_close_downstream(worker_t* w, conn_t* c, bint as_reset) noexcept nogil:
     cdef linger abort_at_once
+    if c.is_mirror:
+        w.mirror_count -= 1
+        return
     if not as_reset:
         side_say_end(w, &c.down)
     else:

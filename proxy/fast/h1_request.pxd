@@ -170,7 +170,8 @@ cdef inline int64_t h1_forward_request(
     c.up.request_count += 1
     at = h1_emit_request(w, c, head, source)
     replay_drop(w, x)                           # of a try that was taken back
-    if h1_may_replay(c, head):
+    x.may_repeat = h1_may_repeat(c, head)
+    if x.may_repeat or x.mirror_count and h1_fits_replay(head):
         replay_begin(w, x, w.out, at)           # no memory: no second try
         replay_add(w, x, source + head.head_bytes, body_bytes)
     at = h1_emit_tail(w, x, w.out, at)
@@ -196,14 +197,19 @@ cdef inline bint h1_take_back(worker_t* w, conn_t* c) noexcept nogil:
     return True
 
 
+cdef inline bint h1_fits_replay(const h1_head_t* head) noexcept nogil:
+    return not head.has_upgrade and (
+        head.body != BODY_LENGTH or head.content_length <= REPLAY_BYTES_MAX)
+
+
 # Is what is sent kept, so that it can be sent again? A pooled connection may be dead, and services
 # say when to retry.
-cdef inline bint h1_may_replay(const conn_t* c, const h1_head_t* head) noexcept nogil:
+cdef inline bint h1_may_repeat(const conn_t* c, const h1_head_t* head) noexcept nogil:
     cdef const exchange_t* x = c.exchange
     if not h1_is_idempotent(head.method) or head.has_upgrade:
         return False
     if x.has_backend and not x.is_inbound and x.attempt_count <= x.retry.attempts:
-        return head.body != BODY_LENGTH or head.content_length <= REPLAY_BYTES_MAX
+        return h1_fits_replay(head)
     return c.up.request_count > 1 and x.attempt_count == 1 and head.body == BODY_NONE
 
 
@@ -276,7 +282,7 @@ cdef inline int64_t h1_on_request_head(
         c.head_us = 0
         x.minor = head.minor
         x.attempt_count = 1
-        x.must_close = status != H1_OK or not head.is_persistent
+        x.must_close = status != H1_OK or not head.is_persistent or c.is_mirror
         x.wants_upgrade = status == H1_OK and head.has_upgrade and head.minor == 1
         if w.records_enabled:
             h1_log_request(w, c, head if status == H1_OK else NULL, source)

@@ -22,6 +22,7 @@ from proxy.fast.h1_upstream cimport h1_replace
 from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_scan
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
 from proxy.fast.lookup cimport traffic_backend
+from proxy.fast.mirror cimport mirror_send
 from proxy.fast.pick cimport pick_end
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.pool cimport up_release
@@ -75,7 +76,7 @@ cdef inline bint h1_retry_answer(
         if x.attempt_count > 1 and x.has_backend and not x.is_inbound:
             h1_count_helped(w, x)
         return False
-    if x.replay == NULL or x.request_state != REQUEST_DONE or not side_is_written(c, DOWNSTREAM):
+    if x.request_state != REQUEST_DONE or not side_is_written(c, DOWNSTREAM):
         return False
     asked_ms = retry_after_ms(head, source)
     pause_ms = retry_pause_ms(w, x)
@@ -116,6 +117,7 @@ cdef inline int64_t h1_on_response_head(
         return n
     if h1_retry_answer(w, c, head, source):
         return -1
+    mirror_send(w, c)
     replay_drop(w, x)
     exchange_answered(x, clock_us(CLOCK_MONOTONIC))
     x.status = head.status

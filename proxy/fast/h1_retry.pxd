@@ -98,7 +98,7 @@ cdef inline bint retry_begin(
     cdef const backend_t* b
     cdef backend_state_t* state
     if not x.has_backend or x.is_inbound or x.has_told or x.attempt_count > x.retry.attempts or (
-            not is_unsent and x.replay == NULL):
+            not is_unsent and (x.replay == NULL or not x.may_repeat)):
         return False
     if x.deadline_ms and w.now_ms + pause_ms >= x.deadline_ms:
         return False

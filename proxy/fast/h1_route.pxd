@@ -20,8 +20,8 @@ from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_add, edits_add_run
 from proxy.fast.emit cimport emit_number, emit_text
 from proxy.fast.fleet cimport fleet_backend, fleet_rule
 from proxy.fast.h1_end cimport h1_reply_with
-from proxy.fast.limits cimport H1_LINE_BYTES_MAX, HOST_BYTES_MAX
-from proxy.fast.lookup cimport traffic_front_of_host
+from proxy.fast.limits cimport H1_LINE_BYTES_MAX, HOST_BYTES_MAX, MIRRORS_MAX
+from proxy.fast.lookup cimport traffic_backend, traffic_front_of_host
 from proxy.fast.path cimport PATH_OK, path_normalize
 from proxy.fast.peer cimport conn_peer
 from proxy.fast.pick cimport pick_end
@@ -38,7 +38,7 @@ from proxy.fast.rules cimport word_t
 from proxy.fast.states cimport backend_state_t, rule_state_t
 from proxy.fast.stats cimport count
 from proxy.fast.traffic cimport (
-    backend_t, fault_t, front_t, rewrite_t, route_t, rule_t, share_t, traffic_t,
+    backend_t, fault_t, front_t, mirror_t, rewrite_t, route_t, rule_t, share_t, traffic_t,
 )
 from proxy.fast.types cimport (
     REQUEST_DONE, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, worker_t,
@@ -106,6 +106,11 @@ cdef inline void h1_route(
     cdef int32_t at
     memset(to, 0, sizeof(routed_t))
     if t == NULL:
+        return
+    if c.is_mirror:
+        to.backend = traffic_backend(t, c.mirror_backend)
+        to.status = 0 if to.backend != NULL else 500
+        c.service = to.backend.service if to.backend != NULL else SERVICE_UNKNOWN
         return
     if c.is_by_host:
         to.front = h1_front_of_host(w, head, source)
@@ -457,6 +462,21 @@ cdef inline int64_t h1_begin_backend(
     return 0
 
 
+# Who gets a copy? Numbers, because the answer may find another snapshot.
+cdef inline void h1_draw_mirrors(
+    worker_t* w, exchange_t* x, const rule_t* rule,
+) noexcept nogil:
+    cdef const traffic_t* t = w.snapshot.traffic
+    cdef const mirror_t* mirror
+    cdef uint32_t i
+    for i in range(rule.mirrors.first, rule.mirrors.first + rule.mirrors.count):
+        mirror = &t.mirrors[i]
+        if x.mirror_count < MIRRORS_MAX and mirror.backend >= 0 and (
+                h1_is_drawn(w, mirror.per_million)):
+            x.mirrors[x.mirror_count] = t.backends[mirror.backend].number
+            x.mirror_count += 1
+
+
 # Do what h1_route() found. Returns 0 when the request goes on, else as h1_refuse().
 cdef inline int64_t h1_route_apply(
     worker_t* w, conn_t* c, const h1_head_t* head, const char* source, const routed_t* to,
@@ -465,6 +485,11 @@ cdef inline int64_t h1_route_apply(
     cdef backend_state_t* state
     cdef int64_t n
     h1_obey_deadline(w, x, head, source)
+    if c.is_mirror and to.backend != NULL and not to.status:
+        return h1_begin_backend(
+            w, c, head, source, to, fleet_backend(&w.fleet, to.backend.number))
+    if c.is_mirror:
+        return h1_refuse(w, c, head, 500, FLAG_NR, b"no_backend", NULL, 0)
     if to.front == NULL and c.is_by_host:
         return h1_refuse(w, c, head, 404, FLAG_NR, b"unknown_host", NULL, 0)
     if to.front == NULL:
@@ -486,4 +511,6 @@ cdef inline int64_t h1_route_apply(
         n = h1_keep_edits(w, c, head, to)
     if n == 0:
         n = h1_begin_backend(w, c, head, source, to, state)
+    if n == 0 and to.rule != NULL:
+        h1_draw_mirrors(w, c.exchange, to.rule)
     return n

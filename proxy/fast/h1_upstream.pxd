@@ -173,7 +173,7 @@ cdef inline void h1_resend(worker_t* w, conn_t* c) noexcept nogil:
 cdef inline int h1_replace(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef uint8_t reason
-    if x.replay == NULL or x.attempt_count > 1 or x.has_told:
+    if x.replay == NULL or not x.may_repeat or x.attempt_count > 1 or x.has_told:
         return FP_DONE
     retry_restart(w, c, False)
     if not retry_hold(w, c):

@@ -95,6 +95,9 @@ cdef enum:
     RETRY_AFTER_S_MAX = 2
     # Bytes that a worker keeps of requests that might be sent again, all together.
     REPLAY_TOTAL_BYTES_MAX = 16777216
+    # Copies of one request, and of all of them that one worker has under way: more are not made.
+    MIRRORS_MAX = 4
+    MIRRORS_LIVE_MAX = 1024
     # Further connects of a relayed connection whose endpoint could not be reached.
     DIALS_AGAIN_MAX = 2
     # A body up to this size goes out in one write with its head.

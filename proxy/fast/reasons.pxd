@@ -98,7 +98,9 @@ cdef enum:                  # stats_t.events
     EVENT_WAKE_FAILED = 7           # an eventfd could not be written
     EVENT_RETRIED = 8               # sent again on a new connection: the pooled one had died
     EVENT_POLICY_CLOSED = 9         # open connections that a changed policy denied
-    EVENT_COUNT = 10
+    EVENT_MIRRORED = 10             # copies of requests
+    EVENT_MIRROR_DROPPED = 11       # ... that were not made: too large, or too many
+    EVENT_COUNT = 12
 
 cdef enum:                  # h1_field_t.id: the field names that mean something to us
     HEADER_NONE = 0

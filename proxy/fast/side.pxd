@@ -27,7 +27,7 @@ from proxy.fast.tls cimport (
     TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_is_drained, tls_output,
     tls_output_taken, tls_read, tls_say_end, tls_trim, tls_write,
 )
-from proxy.fast.types cimport TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
+from proxy.fast.types cimport FD_VOID, TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
 from libc.string cimport memcpy
 
 
@@ -193,9 +193,11 @@ cdef inline bint side_has_word(worker_t* w, side_t* side) noexcept nogil:
 cdef inline int64_t side_send(
     worker_t* w, side_t* side, const char* source, uint32_t length,
 ) noexcept nogil:
+    cdef int64_t n
     cdef int status
     if side.tls == NULL:
-        return send(side.fd, source, length, MSG_NOSIGNAL)
+        n = send(side.fd, source, length, MSG_NOSIGNAL)
+        return length if n < 0 and side.fd == FD_VOID else n
     FP_ASSERT(side.tls.state == TLS_OPEN)
     if side.tls.state != TLS_OPEN:              # whatever our fault: nothing for a stranger
         set_errno(EPROTO)

@@ -17,9 +17,9 @@ from proxy.fast.address cimport addr_t
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
     LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX,
-    LOG_METHOD_BYTES_MAX, LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, OUT_EXTRA_BYTES, PEER_BUCKETS,
-    POLICY_SLOTS, POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX, TICK_EVENTS_MAX,
-    TIMER_LEVELS, TIMER_SLOTS, TRIES_MAX,
+    LOG_METHOD_BYTES_MAX, LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, MIRRORS_MAX, OUT_EXTRA_BYTES,
+    PEER_BUCKETS, POLICY_SLOTS, POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX,
+    TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS, TRIES_MAX,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
@@ -218,6 +218,9 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
     bucket_t limit              # of its requests
 
+cdef enum:                      # side_t.fd, besides descriptors and -1
+    FD_VOID = -2                # of a copy: whatever is written is gone
+
 cdef struct side_t:             # one socket of a connection
     tls_t*   tls                # own; NULL: plaintext
     int32_t  fd                 # own; -1 when there is none
@@ -337,6 +340,9 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     uint64_t latency_us         # of the try that was answered
     uint32_t backend            # by number; valid with has_backend
     uint32_t replay_head_bytes  # of `replay`: the head without its end
+    uint32_t mirrors[MIRRORS_MAX]   # backends that get a copy, by number
+    uint8_t  mirror_count
+    uint8_t  may_repeat         # it does no harm twice
     uint64_t started_us         # monotonic: the first byte of the request
     uint64_t sent_us            # its head went upstream; 0 before
     uint64_t first_byte_us      # of the final response; 0 before
@@ -426,6 +432,8 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
     uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
     uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
+    uint8_t  is_mirror          # a copy: it has no downstream
+    uint32_t mirror_backend     # who gets it, by number
     uint8_t  is_by_host         # requests go where their Host says
     uint8_t  tried_count
     pick_t   pick               # of the request, or of the relay
@@ -540,6 +548,7 @@ cdef struct worker_t:
     up_t*    dead_ups           # closed in this tick, freed at its end
     fleet_t  fleet              # what is known of backends and endpoints
     uint64_t replay_bytes       # kept by all exchanges
+    uint32_t mirror_count       # copies of requests that are under way
     side_t   nobody             # stands in for a side that is not there: fd -1, never ready
     uint64_t random[2]
     h1_head_t h1                # the head being parsed; valid until the next one
