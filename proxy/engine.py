@@ -60,6 +60,7 @@ LIVE_KINDS: Final = (
     "listeners",
     "upstreams",
     "exchanges",
+    "in_flight",  # at endpoints and services; counted when the workers have ended
 )
 
 # Records of each kind handled in one turn of the loop: a few milliseconds, then probes and
