@@ -175,18 +175,12 @@ cdef inline int32_t balance_draw(const choice_t* choice, int32_t but) noexcept n
 
 # What one more request costs at an endpoint: time where it is known, else requests in flight.
 cdef inline double balance_cost(
-    const choice_t* choice, uint32_t index, double latency_us,
+    const choice_t* choice, const endpoint_state_t* state, double latency_us,
 ) noexcept nogil:
-    cdef const endpoint_state_t* state = balance_state(choice, index)
-    if state == NULL:
+    if state == NULL or state.in_flight == 0:
         return latency_us
     return latency_us * (1 + <double>state.in_flight * SHARE_WHOLE / balance_share(
         choice.backend, state, choice.now_us // 1000))
-
-
-cdef inline double balance_known(const choice_t* choice, uint32_t index) noexcept nogil:
-    cdef const endpoint_state_t* state = balance_state(choice, index)
-    return balance_latency(state, choice.now_us) if state != NULL else 0
 
 
 # The better of two that were drawn. One that nobody has asked yet is taken for as good as the other
@@ -194,21 +188,27 @@ cdef inline double balance_known(const choice_t* choice, uint32_t index) noexcep
 cdef inline int32_t balance_of_two(const choice_t* choice, bint by_latency) noexcept nogil:
     cdef int32_t a = balance_draw(choice, -1)
     cdef int32_t b
-    cdef double cost_a = 1
-    cdef double cost_b = 1
+    cdef const endpoint_state_t* state_a
+    cdef const endpoint_state_t* state_b
+    cdef double known_a = 0
+    cdef double known_b = 0
     if a < 0 or choice.count == 1:
         return a
     b = balance_draw(choice, a)
     if b < 0:
         return a
-    if by_latency:
-        cost_a = balance_known(choice, a)
-        cost_b = balance_known(choice, b)
-        if cost_a <= 0:
-            cost_a = cost_b if 0 < cost_b < EWMA_UNKNOWN_US else EWMA_UNKNOWN_US
-        if cost_b <= 0:
-            cost_b = cost_a if cost_a < EWMA_UNKNOWN_US else EWMA_UNKNOWN_US
-    return a if balance_cost(choice, a, cost_a) <= balance_cost(choice, b, cost_b) else b
+    state_a = balance_state(choice, a)
+    state_b = balance_state(choice, b)
+    if by_latency and state_a != NULL and state_b != NULL:
+        known_a = balance_latency(state_a, choice.now_us)
+        known_b = balance_latency(state_b, choice.now_us)
+    if known_a <= 0:
+        known_a = known_b if 0 < known_b < EWMA_UNKNOWN_US else EWMA_UNKNOWN_US
+    if known_b <= 0:
+        known_b = known_a if known_a < EWMA_UNKNOWN_US else EWMA_UNKNOWN_US
+    if balance_cost(choice, state_a, known_a) <= balance_cost(choice, state_b, known_b):
+        return a
+    return b
 
 
 # The next in the order of slots, in which snapshots have them: whoever comes and goes, and however

@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 cdef extern from *:
     """
+    #include <string.h>
     static const unsigned char remora_char_class[256] = {
         0,0,0,0,0,0,0,0,0,2,0,0,0,0,0,0,
         0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,
@@ -27,9 +28,19 @@ cdef extern from *:
     };
     static inline unsigned char remora_lower(unsigned char c)
         { return (c >= 'A' && c <= 'Z') ? c | 0x20 : c; }
+    /* Is any of these eight bytes below 0x20, or 0x7F? (x - n) borrows into a high bit that was
+       clear only where a byte is below n; whatever else borrows stands above such a byte. */
+    static inline int remora_has_control(const char *at) {
+        const unsigned long long ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL;
+        unsigned long long x, y;
+        memcpy(&x, at, 8);
+        y = x ^ ones * 0x7F;
+        return ((((x - ones * 0x20) & ~x) | ((y - ones) & ~y)) & high) != 0;
+    }
     """
     const uint8_t char_class "remora_char_class"[256]
     uint8_t char_lower "remora_lower"(uint8_t c) nogil
+    bint char_has_control "remora_has_control"(const char* at) nogil
 
 cdef enum:
     CHAR_TOKEN = 1          # RFC 9110 section 5.6.2: tchar
@@ -40,6 +51,18 @@ cdef enum:
 
 cdef inline bint char_is(uint8_t c, uint8_t classes) noexcept nogil:
     return (char_class[c] & classes) != 0
+
+
+# The first byte of source[at:end] that may not stand in a value, or `end`: by eight bytes at once
+# as long as all of them are text, which they nearly always are.
+cdef inline uint32_t chars_value_end(
+    const char* source, uint32_t at, uint32_t end,
+) noexcept nogil:
+    while at + 8 <= end and not char_has_control(source + at):
+        at += 8
+    while at < end and char_is(<uint8_t>source[at], CHAR_VALUE):
+        at += 1
+    return at
 
 
 # Are all `length` bytes of that class?

@@ -22,10 +22,11 @@ cdef enum:
     FLEET_CHUNK_MASK = FLEET_CHUNK_ITEMS - 1
 
 
+# False: no memory; then the table holds nothing, ever.
 cdef inline bint fleet_table_init(table_t* table, uint32_t item_bytes) noexcept nogil:
     table.item_bytes = item_bytes
-    table.chunk_capacity = FLEET_NUMBERS_MAX >> FLEET_CHUNK_LOG2
-    table.chunks = <char**>calloc(table.chunk_capacity, sizeof(char*))
+    table.chunks = <char**>calloc(FLEET_NUMBERS_MAX >> FLEET_CHUNK_LOG2, sizeof(char*))
+    table.chunk_capacity = FLEET_NUMBERS_MAX >> FLEET_CHUNK_LOG2 if table.chunks != NULL else 0
     return table.chunks != NULL
 
 
@@ -37,6 +38,7 @@ cdef inline void fleet_table_free(table_t* table) noexcept nogil:
         free(table.chunks[i])
     free(table.chunks)
     table.chunks = NULL
+    table.chunk_capacity = 0
 
 
 # False: no memory. fleet_free() is due in any case.

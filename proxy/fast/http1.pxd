@@ -14,6 +14,7 @@ from libc.string cimport memchr, memcmp, memset
 
 from proxy.fast.chars cimport (
     CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, char_lower, chars_are, chars_equal,
+    chars_value_end,
 )
 from proxy.fast.headers cimport header_id, header_is_kept, header_may_trail
 from proxy.fast.limits cimport (
@@ -178,8 +179,7 @@ cdef inline int h1_field(h1_head_t* head, const char* source, uint32_t* at) noex
     while source[i] == c' ' or source[i] == c'\t':
         i += 1
     field.value = i
-    while char_is(source[i], CHAR_VALUE):
-        i += 1
+    i = chars_value_end(source, i, head.head_bytes)
     if source[i] != c'\r' or source[i + 1] != c'\n':
         return H1_BAD               # NUL, bare CR, another control character
     end = i

@@ -31,7 +31,6 @@ cdef extern from *:
         F(BIO_new_mem_buf, void *, (const void *, int)) \\
         F(BIO_free, int, (void *)) \\
         F(BIO_read, int, (void *, void *, int)) \\
-        F(BIO_write, int, (void *, const void *, int)) \\
         F(BIO_set_mem_eof_return, long, (void *, int)) \\
         F(BIO_get_mem_data, long, (void *, char **)) \\
         F(ERR_clear_error, void, (void)) \\
@@ -98,7 +97,6 @@ cdef extern from *:
         void* (*BIO_new_mem_buf)(const void* source, int length) noexcept nogil
         int (*BIO_free)(void* bio) noexcept nogil
         int (*BIO_read)(void* bio, void* target, int room) noexcept nogil
-        int (*BIO_write)(void* bio, const void* source, int length) noexcept nogil
         long (*BIO_set_mem_eof_return)(void* bio, int result) noexcept nogil
         long (*BIO_get_mem_data)(void* bio, char** data) noexcept nogil
         void (*ERR_clear_error)() noexcept nogil

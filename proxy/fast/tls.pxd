@@ -19,7 +19,7 @@ from proxy.fast.reasons cimport (
     TLS_FAILED_UNTRUSTED, TLS_FAILED_USAGE, TLS_FAILED_VERSION,
 )
 from proxy.fast.slab cimport slab_give, slab_take
-from proxy.fast.types cimport TLS_OPEN, TLS_SHAKING, tls_t, worker_t
+from proxy.fast.types cimport TLS_SHAKING, tls_t, worker_t
 
 cdef enum:                      # what tls_read() returns beside a length
     TLS_READ_END = 0            # close_notify
@@ -49,13 +49,20 @@ cdef inline void* tls_memory() noexcept nogil:
     return openssl.BIO_new(openssl.BIO_s_mem())
 
 
+# Before a call whose outcome is asked (openssl.pxd, rule 2). The queue is nearly always empty, and
+# to see that costs a tenth of wiping its sixteen places.
+cdef inline void tls_forget_errors() noexcept nogil:
+    if openssl.ERR_peek_error() != 0:
+        openssl.ERR_clear_error()
+
+
 # TLS of a fresh socket with a context of the snapshot; NULL without memory. side_free_tls() ends
 # it.
 cdef inline tls_t* tls_new(worker_t* w, void* context, bint is_server) noexcept nogil:
     cdef tls_t* tls = <tls_t*>slab_take(&w.tlss)
     if tls == NULL:
         return NULL
-    openssl.ERR_clear_error()
+    tls_forget_errors()
     tls.ssl = openssl.SSL_new(context)
     tls.source = tls_memory()
     tls.target = tls_memory()
@@ -110,20 +117,16 @@ cdef inline uint8_t tls_failure_of(tls_t* tls) noexcept nogil:
 
 
 # Give it records to read, borrowed until they were read to their end (rule 1). False: no memory.
-# Few bytes are copied to a source that stays; many are read where they are, through one of their
-# own, which costs four allocations and leaves nothing behind.
+# They are read where they are. A source that stays would save four small allocations, and be a
+# place in memory that is cold whenever its connection is served: that costs more (bench/README.md).
 cdef inline bint tls_feed(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
-    cdef bint is_kept = length <= TLS_KEPT_BYTES_MAX and tls.state == TLS_OPEN
-    cdef void* memory
-    if not is_kept or not tls.is_source_kept:
-        memory = tls_memory() if is_kept else openssl.BIO_new_mem_buf(source, <int>length)
-        if memory == NULL:
-            return False
-        openssl.BIO_set_mem_eof_return(memory, -1)              # at its end: come again, no EOF
-        openssl.SSL_set_bio(tls.ssl, memory, tls.target)        # frees the one before
-        tls.source = memory
-        tls.is_source_kept = is_kept
-    return not is_kept or openssl.BIO_write(tls.source, source, <int>length) == <int>length
+    cdef void* memory = openssl.BIO_new_mem_buf(source, <int>length)
+    if memory == NULL:
+        return False
+    openssl.BIO_set_mem_eof_return(memory, -1)              # at its end: come again, no EOF
+    openssl.SSL_set_bio(tls.ssl, memory, tls.target)        # frees the one before
+    tls.source = memory
+    return True
 
 
 # Has all that it was fed been read?
@@ -135,7 +138,7 @@ cdef inline bint tls_is_drained(tls_t* tls) noexcept nogil:
 # A step of the handshake. FP_OK: it is over. FP_AGAIN: it needs more. FP_DONE: it failed.
 cdef inline int tls_shake(tls_t* tls) noexcept nogil:
     cdef int result
-    openssl.ERR_clear_error()
+    tls_forget_errors()
     result = openssl.SSL_do_handshake(tls.ssl)
     if result == 1:
         return FP_OK
@@ -149,7 +152,7 @@ cdef inline int tls_shake(tls_t* tls) noexcept nogil:
 # Plaintext of one record at most; returns its length, or TLS_READ_*.
 cdef inline int tls_read(tls_t* tls, char* target, uint32_t room) noexcept nogil:
     cdef int n, error
-    openssl.ERR_clear_error()
+    tls_forget_errors()
     n = openssl.SSL_read(tls.ssl, target, <int>room)
     if n > 0:
         return n
@@ -164,7 +167,7 @@ cdef inline int tls_read(tls_t* tls, char* target, uint32_t room) noexcept nogil
 
 # Encrypt all of it; the records wait in the target. False: it cannot.
 cdef inline bint tls_write(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
-    openssl.ERR_clear_error()
+    tls_forget_errors()
     return openssl.SSL_write(tls.ssl, source, <int>length) == <int>length
 
 
@@ -173,7 +176,7 @@ cdef inline void tls_say_end(tls_t* tls) noexcept nogil:
     if tls.has_said_end or tls.failure != TLS_FAILED_NONE:
         return
     tls.has_said_end = 1
-    openssl.ERR_clear_error()
+    tls_forget_errors()
     openssl.SSL_shutdown(tls.ssl)
 
 

@@ -193,7 +193,6 @@ cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     uint8_t  has_ended          # the peer said close_notify
     uint8_t  has_said_end       # we did
     uint8_t  is_target_large    # `target` has more memory than it may keep while it is quiet
-    uint8_t  is_source_kept     # `source` has memory of its own, for small reads
 
 cdef enum:                      # peer_t.state
     PEER_ASKED = 0              # Python looks at its certificate

@@ -91,6 +91,7 @@ BUILDS: Final = {
     "http1": Build("http1", HERE / "http1.pyx", (*DEBUG, "-O2", *TRAPS)),
     "policy": Build("policy", HERE / "policy.pyx", (*DEBUG, "-O1", *TRAPS)),
     "decisions": Build("decisions", HERE / "decisions.pyx", (*DEBUG, "-O1", *TRAPS)),
+    "decisions_release": Build("decisions", HERE / "decisions.pyx", ("-O2",)),
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),
     "race": Build("race", HERE / "race.pyx", ("-O2",)),
     "race_tsan": Build("race", HERE / "race.pyx", ("-O1", THREADS)),

@@ -28,10 +28,11 @@ from proxy.fast.reasons cimport (
     OUTCOME_NONE, OUTCOME_OK, REWRITE_COUNT, ROUTE_PATH_COUNT, SCHEME_COUNT, TRAFFIC_EJECTED,
     TRAFFIC_RETURNED,
 )
+from proxy.fast.random cimport random_next
 from proxy.fast.route cimport asked_route_t, route_find, route_match, route_share
 from proxy.fast.snapshot cimport service_address_t, snapshot_t
 from proxy.fast.states cimport backend_state_t, bucket_t, endpoint_state_t, fleet_t
-from proxy.fast.traffic cimport backend_t, endpoint_t, front_t
+from proxy.fast.traffic cimport backend_t, endpoint_t, front_t, name_t, traffic_t
 from proxy.fast.types cimport h1_head_t
 
 METHODS = (
@@ -74,23 +75,28 @@ cdef class Policy:
 
     cdef snapshot_t c
     cdef readonly list names
+    cdef dict numbers
+    cdef uint32_t address_count
 
     def __cinit__(self, rows, services=()):
         memset(&self.c, 0, sizeof(snapshot_t))
         self.names = ["unknown", "other"]
+        self.numbers = {}
         traffic = (rows, self.number, self.number)
         flags = [(host, port, self.number(name), 0) for host, port, name in services]
         count = snapshot_set_services(&self.c, flags, traffic_address_count(traffic))
         snapshot_set_traffic(&self.c, traffic, count, METHODS, HANDLINGS)
+        self.address_count = len(services) + traffic_address_count(traffic)
 
     def __dealloc__(self):
         traffic_free(&self.c)
         snapshot_free(&self.c)
 
     def number(self, name):
-        if name not in self.names:
+        found = self.numbers.setdefault(name, len(self.names))
+        if found == len(self.names):
             self.names.append(name)
-        return self.names.index(name)
+        return found
 
     def backend(self, uint32_t number):
         """Service of the backend of that number; None: it is gone."""
@@ -132,6 +138,32 @@ cdef class Policy:
         cdef const front_t* front = traffic_front_of_host(
             self.c.traffic, place(_path_room, host), <uint32_t>len(host), <uint16_t>port)
         return None if front == NULL else front - self.c.traffic.fronts
+
+    def spin_addresses(self, uint32_t hot, uint32_t rounds):
+        """Look up addresses, of which `hot` are in use; returns how many were found."""
+        cdef uint64_t dice[2]
+        cdef uint32_t at, found = 0
+        cdef uint32_t address_count = self.address_count
+        dice[0], dice[1] = 1, 1
+        with nogil:
+            for _ in range(rounds):
+                at = <uint32_t>(random_next(dice) >> 40) % hot * 7919 % address_count
+                found += lookup_service(&self.c, &self.c.services[at].address) != NULL
+        return found
+
+    def spin_names(self, uint32_t hot, uint32_t name_count, uint32_t rounds):
+        """The same for host names."""
+        cdef const traffic_t* t = self.c.traffic
+        cdef const name_t* name
+        cdef uint64_t dice[2]
+        cdef uint32_t found = 0
+        dice[0], dice[1] = 1, 1
+        with nogil:
+            for _ in range(rounds):
+                name = &t.names[<uint32_t>(random_next(dice) >> 40) % hot * 7919 % name_count]
+                found += traffic_front_of_host(
+                    t, t.text + name.name.at, name.name.bytes, name.port) != NULL
+        return found
 
     def dfa(self, int32_t index, bytes word):
         return bool(dfa_matches(
@@ -218,6 +250,22 @@ cdef class Fleet:
               str outcome, uint64_t latency_us, uint64_t now_us):
         balance_learn(policy.c.traffic, &self.c, number, slot, generation, OUTCOMES[outcome],
                       latency_us, now_us)
+
+    def spin(self, Policy policy not None, uint32_t hot, uint32_t rounds):
+        """Requests to `hot` of the backends, each picked, begun and ended."""
+        cdef const traffic_t* t = policy.c.traffic
+        cdef const backend_t* b
+        cdef const endpoint_t* e
+        cdef uint64_t now_us = 1000000
+        cdef uint32_t at
+        with nogil:
+            for _ in range(rounds):
+                now_us += 10
+                at = <uint32_t>(random_next(self.c.random) >> 40) % hot * 7919 % t.backend_count
+                b = &t.backends[at]
+                e = &t.endpoints[balance_pick(t, b, &self.c, now_us, 0, NULL, 0)]
+                balance_begin(&self.c, e, now_us // 1000)
+                balance_end(t, &self.c, b.number, e.slot, e.generation, OUTCOME_OK, 1000, now_us)
 
     def endpoint(self, uint32_t slot, uint32_t generation):
         """What is known of an endpoint, or None."""

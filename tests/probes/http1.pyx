@@ -17,6 +17,7 @@ from proxy.fast.body cimport (
 )
 from proxy.fast.chars cimport (
     CHAR_HOST, CHAR_TARGET, CHAR_TOKEN, CHAR_VALUE, char_is, char_lower, chars_are, chars_equal,
+    chars_value_end,
 )
 from proxy.fast.emit cimport (
     emit_address, emit_field_again, emit_head, emit_hex, emit_number, emit_text,
@@ -101,6 +102,11 @@ def is_char(int byte, str kind):
 
 def lower(int byte):
     return char_lower(<uint8_t>byte)
+
+
+def value_end(bytes text):
+    """Where the bytes end that may stand in a value."""
+    return chars_value_end(place(text), 0, <uint32_t>len(text))
 
 
 def is_host(bytes text):

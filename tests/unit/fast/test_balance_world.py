@@ -1,5 +1,6 @@
 """Balancing in a simulated world: a proxy, five endpoints, minutes of requests, seeded dice."""
 
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -243,5 +244,5 @@ def test_random_is_not_round_robin(decisions: ModuleType) -> None:
     world.behaviours = even(5)
     world.ask(10, 100)
     in_order = [answer.slot for answer in sorted(world.answers, key=lambda each: each.begun_us)]
-    repeats = sum(a == b for a, b in zip(in_order, in_order[1:], strict=False))
+    repeats = sum(a == b for a, b in pairwise(in_order))
     assert 0.1 < repeats / len(in_order) < 0.3

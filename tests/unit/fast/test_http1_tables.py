@@ -24,6 +24,19 @@ def test_a_class_of_bytes_is_the_one_of_the_grammar(codec: ModuleType, kind: str
     assert {byte for byte in range(256) if codec.is_char(byte, kind)} == GRAMMAR[kind]
 
 
+@pytest.mark.parametrize("filler", [b" ", b"~", b"\x80", b"\xff", b"\t"])
+def test_a_value_ends_at_the_first_byte_that_it_may_not_hold(
+    codec: ModuleType, filler: bytes
+) -> None:
+    # It is looked at by eight bytes: each byte at each place of them, and behind the last eight.
+    for length in range(20):
+        assert codec.value_end(filler * length) == length
+        for at in range(length):
+            for byte in range(256):
+                text = filler * at + bytes([byte]) + filler * (length - at - 1)
+                assert codec.value_end(text) == (length if byte in GRAMMAR["value"] else at)
+
+
 def test_lower_case_is_ascii_only(codec: ModuleType) -> None:
     for byte in range(256):
         assert bytes([codec.lower(byte)]) == bytes([byte]).lower()

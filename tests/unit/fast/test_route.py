@@ -233,9 +233,7 @@ def random_request(dice: random.Random) -> tuple[str, bytes, bytes, Headers]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_random_routes_and_requests_are_matched_as_slowly(
-    decisions: ModuleType, seed: int
-) -> None:
+def test_random_routes_and_requests_are_matched_as_slowly(decisions: ModuleType, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 - no secret
     outcomes: Counter[bool] = Counter()
     for _ in range(10):

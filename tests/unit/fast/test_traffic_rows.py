@@ -1,4 +1,4 @@
-"""Rows of services, routes and endpoints become C memory: all of them, or an error that names one."""
+"""Rows of services, routes and endpoints become C memory, or an error that names what is wrong."""
 
 import errno
 import random
@@ -101,7 +101,9 @@ BAD = {
     "mirror of a rule of shop/r: there is no -1": with_rule(mirrors=(Mirror(-1),)),
     "part to be mirrored": with_rule(mirrors=(Mirror(0, 10**6 + 1),)),
     "change of a header of a rule of shop/r": with_rule(request_edits=(Edit("move", b"a"),)),
-    "value of a header: 'a' are no bytes": with_rule(response_edits=(Edit("set", b"a", "a"),)),
+    "value of a header: 'a' are no bytes": with_rule(
+        response_edits=(Edit("set", b"a", "a"),)  # type: ignore[arg-type]
+    ),
     "status of a redirect of a rule of shop/r: 304": with_rule(rewrite=Rewrite(status=304)),
     "scheme of a rule of shop/r": with_rule(rewrite=Rewrite(scheme="ftp")),
     "burst of the limit of a rule of shop/r": with_rule(limit=Limit(1000, 0)),
