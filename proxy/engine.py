@@ -6,6 +6,7 @@ for a worker: what needs an answer is a coroutine.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
