@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L5. From a destination to an endpoint: for relayed connections at once, for HTTP with each request.
+# L5. From a destination to an endpoint: for relayed connections at once, for HTTP with each
+# request.
 #
 # Rule 1: nothing here keeps a pointer into the snapshot: backends are named by their number.
 from libc.stdint cimport int32_t, uint8_t, uint64_t

@@ -1,10 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L5. What a service says of a request: its route, limits, faults, edits, deadlines. Asked once, when
-# its head is here; what is needed later is copied into the exchange.
+# L5. What a service says of a request: its route, limits, faults, edits, deadlines. Asked once,
+# when its head is here; what is needed later is copied into the exchange.
 #
-# Rule 1: h1_route() only looks, so that the request can be counted under its route; h1_route_apply()
-#         does what was found. Between them the snapshot is the same.
+# Rule 1: h1_route() only looks, so that the request can be counted under its route;
+#         h1_route_apply() does what was found. Between them the snapshot is the same.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 

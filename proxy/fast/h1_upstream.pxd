@@ -44,7 +44,7 @@ cdef inline void h1_dial_answer(worker_t* w, conn_t* c, uint8_t reason) noexcept
 # The same, if it may not be tried again elsewhere: not a byte of it went out.
 cdef inline void h1_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
     cdef exchange_t* x = c.exchange
-    if x == NULL and c.pick.is_made:        # nothing was asked yet: then, somebody else may be there
+    if x == NULL and c.pick.is_made:        # nothing was asked yet: later, others may be there
         pick_failed(w, c, OUTCOME_LOCAL, 0)
         conn_drop_upstream(w, c, False)
         conn_arm_timer(w, c)

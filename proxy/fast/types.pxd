@@ -328,13 +328,13 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     body_t   request_body
     body_t   response_body
     request_log_t* log          # own; NULL while the access log is off
-    buf_t*   replay             # own: all of it that was sent, while it may be sent again; else NULL
+    buf_t*   replay             # own: what was sent of it, while it may be sent again; else NULL
     buf_t*   edits              # own: what its route changes in heads (edits.pxd); NULL: nothing
     retry_t  retry
     uint64_t deadline_ms        # for all of it; 0: none
     uint64_t try_ms             # for one try; 0: no limit
     uint64_t try_deadline_ms    # of this one; 0: none
-    uint64_t wake_ms            # it waits until then: delayed, or before another try; 0: it does not
+    uint64_t wake_ms            # delayed, or before another try, until then; 0: it does not wait
     uint64_t hash               # of what sticky sessions stick to
     uint64_t try_us             # when this try began
     uint64_t latency_us         # of the try that was answered
