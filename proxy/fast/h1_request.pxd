@@ -29,10 +29,11 @@ from proxy.fast.http1 cimport (
 from proxy.fast.limits cimport (
     BODY_JOIN_BYTES_MAX, BUF_BYTES, REPLAY_BYTES_MAX, SPLICE_BYTES_MIN, TRIES_MAX,
 )
+from proxy.fast.pick cimport pick_failed
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.reasons cimport (
     BODY_LENGTH, BODY_NONE, FLAG_DPE, FLAG_UAEX, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT,
-    METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
+    METHOD_OTHER, OUTCOME_NONE, REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
@@ -191,6 +192,8 @@ cdef inline bint h1_take_back(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     if x.attempt_count >= TRIES_MAX:
         return False
+    if c.up.request_count == 1:             # a fresh one: another endpoint may do better
+        pick_failed(w, c, OUTCOME_NONE, 0)
     retry_restart(w, c, True)
     x.wake_ms = w.now_ms
     conn_queue_ready(w, c)
