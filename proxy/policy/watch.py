@@ -3,8 +3,8 @@
 A change that cannot be used changes nothing: everything stays as it was, and the faults are told in
 the log, on /metrics and by `remora ctl policy`, until a later change mends them.
 
-Reading a large cluster takes seconds. It happens in a thread of its own, so that probes, scrapes and
-the operator are answered meanwhile; what was read is taken, and published, on the loop.
+Reading a large cluster takes seconds. It happens in a thread of its own, so that probes, scrapes
+and the operator are answered meanwhile; what was read is taken, and published, on the loop.
 """
 
 import asyncio
