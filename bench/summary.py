@@ -72,13 +72,22 @@ class Results:
         return self._ratio(workload, peer, to, lambda s: s.latency.percentile(percent))
 
     def latency_moved(self, peer: str, work: str, to: str, percent: float) -> Figure | None:
-        """Compare a percentile of one workload with that of another one, of the same round."""
+        """Compare a percentile of one workload with that of another one.
+
+        It is that of all rounds together, with the spread of single ones: a few wake-ups that the
+        machine delays decide what one round of seconds has for its p99.
+        """
         base = {s.round: s.latency.percentile(percent) for s in self.of(to, peer)}
-        return Figure.of(
+        rounds = Figure.of(
             s.latency.percentile(percent) / base[s.round]
             for s in self.of(work, peer)
             if base.get(s.round)
         )
+        before = self.latency(to, peer).percentile(percent)
+        if rounds is None or not before:
+            return None
+        together = self.latency(work, peer).percentile(percent) / before
+        return Figure(together, rounds.low, rounds.high)
 
     def waited_us(self, workload: str, peer: str) -> Figure | None:
         """Microseconds a second that the proxy's busiest thread waited for its core."""

@@ -158,6 +158,7 @@ def _scrapes(results: Results, workload: Workload) -> Table:
     headers = ["peer", "series", "scrapes", "longest ms", "p99 us without", "p99 us with"]
     headers += ["ratio", "spread", "worker waited us/s without", "spread", "with", "spread"]
     notes = [
+        "ratio: of the p99 of all rounds together; its spread is that of single rounds",
         "worker waited: the proxy's busiest thread could run, but something else had its core",
         "every peer had answered with every status before, and had been left by downstreams",
         f"remora knew {SERVICES} services, and each had been called",

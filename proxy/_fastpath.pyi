@@ -249,8 +249,10 @@ class Engine:
         tick: ticks, longest_tick_us since the last call.
         """
     def backend(self, number: int) -> list[int] | None:
-        """Counters of a backend by TRAFFIC_EVENTS, then what there is now: requests, retries,
-        connections, waiting requests, inbound requests, ejected endpoints. None: nobody met it.
+        """Return what workers know of a backend; None: nobody met it.
+
+        Counters by TRAFFIC_EVENTS, then what there is now: requests, retries, connections, waiting
+        requests, inbound requests, ejected endpoints.
         """
     def endpoint(
         self, slot: int, generation: int, now_ms: int
@@ -260,7 +262,7 @@ class Engine:
         `now_ms` is monotonic. None: no worker has met it.
         """
     def groups(self) -> dict[tuple[str, str, bool, str], tuple[int, int]]:
-        """(direction, service, over mesh TLS, route) → requests begun and in flight, of all workers."""
+        """(direction, service, over mesh TLS, route) → requests begun and in flight."""
     def golden(
         self, direction: str, service: str, mesh: bool, route: str
     ) -> tuple[

@@ -530,7 +530,7 @@ cdef class Engine:
             "events": self._sum(s.events, sizeof(s.events)),
             "policies": self._sum(w.policy_counts, sizeof(w.policy_counts)),
             "pool": self._sum(s.pool_idle, sizeof(s.pool_idle) * 4),
-            "live": self._sum(&w.live_connections, sizeof(uint64_t) * 6),
+            "live": self._sum(&w.live_connections, sizeof(uint64_t) * 7),
             "tick": [self._sum(&s.ticks, sizeof(s.ticks))[0], longest_us],
         }
 

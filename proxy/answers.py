@@ -146,7 +146,9 @@ ANSWERS: Final = {
         404, "NR", "the service has routes, and none matches: `remora ctl why` tells why"
     ),
     "unknown_host": Answer(
-        404, "NR", "--listen-hosts: no Service has this name and port; `remora ctl config` lists them"
+        404,
+        "NR",
+        "--listen-hosts: no Service has this name and port; `remora ctl config` lists them",
     ),
     "request_timeout": Answer(
         408,

@@ -6,6 +6,7 @@ for a worker: what needs an answer is a coroutine.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -60,6 +61,7 @@ LIVE_KINDS: Final = (
     "listeners",
     "upstreams",
     "exchanges",
+    "in_flight",  # at endpoints and services; counted when the workers have ended
 )
 
 # Records of each kind handled in one turn of the loop: a few milliseconds, then probes and

@@ -1,8 +1,9 @@
 """Which requests have series of their own, and which share those of `service="other"`.
 
-A group is a direction, a service and a route. It has its own series while there is room for them and as long
-as it has traffic. What happened between two readings goes to the series that the group has at the
-second one, so that no counter ever goes back and nothing is counted twice, whoever comes and goes.
+A group is a direction, a service and a route. It has its own series while there is room for them
+and as long as it has traffic. What happened between two readings goes to the series that the group
+has at the second one, so that no counter ever goes back and nothing is counted twice, whoever comes
+and goes.
 """
 
 import time

@@ -23,9 +23,9 @@ from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
 from proxy.policy_metrics import policy_families
-from proxy.traffic_metrics import TRAFFIC_SERIES_MAX, traffic_families
 from proxy.state import Running
 from proxy.tls_metrics import tls_metrics
+from proxy.traffic_metrics import TRAFFIC_SERIES_MAX, traffic_families
 
 # As Linkerd labels a connection seen from the side that opened it.
 _SRC: Final = "src"

@@ -36,7 +36,8 @@ def traffic_families(engine: Engine, watch: "PolicyWatch | None") -> Iterator[Me
     text = "Endpoints that get no requests because they failed too many."
     out = {service: sum(each.ejected for each in found) for service, found in states.items()}
     ejected: list[Row] = [((service,), count) for service, count in out.items() if count]
-    yield gauge("remora_traffic_ejected_endpoints", text, ["service"], ejected[:_EJECTED_SERIES_MAX])
+    del ejected[_EJECTED_SERIES_MAX:]
+    yield gauge("remora_traffic_ejected_endpoints", text, ["service"], ejected)
 
 
 def _states(engine: Engine, watch: "PolicyWatch") -> _States:

@@ -228,6 +228,7 @@ cdef inline void conn_drop_flow(worker_t* w, conn_t* c, int i) noexcept nogil:
 cdef inline void conn_drop_upstream(worker_t* w, conn_t* c, bint as_reset) noexcept nogil:
     if c.up != NULL:
         up_close(w, c.up, as_reset)
+        c.flows[UPSTREAM].has_eof = 0       # the next one has not said FIN
         c.up = NULL
         c.sides[UPSTREAM] = &w.nobody
     if c.phase == PHASE_CONNECTING:

@@ -11,7 +11,7 @@ from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.golden cimport golden_count_ending
 from proxy.fast.messages cimport request_record_t
 from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
-from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_NONE
+from proxy.fast.reasons cimport EVENT_RECORDS_DROPPED, FLAG_DI, FLAG_NONE
 from proxy.fast.replay cimport replay_drop
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.slab cimport slab_give, slab_take
@@ -85,11 +85,11 @@ cdef inline void exchange_leave_backend(worker_t* w, exchange_t* x) noexcept nog
         state.retries_in_flight -= 1
 
 
-# Count it and give it back. `flag` is used when none was set before.
+# Count it and give it back. `flag` is used when none was set before, or only that it was delayed.
 cdef inline void exchange_end(worker_t* w, exchange_t* x, uint8_t flag) noexcept nogil:
     cdef uint64_t now_us = clock_us(CLOCK_MONOTONIC)
     cdef golden_t* group = x.group
-    if x.flag == FLAG_NONE:
+    if x.flag == FLAG_NONE or (x.flag == FLAG_DI and flag != FLAG_NONE):
         x.flag = flag
     uncount(&group.in_flight)
     golden_count_ending(group, x.status, x.flag)

@@ -111,3 +111,23 @@ cdef inline backend_state_t* fleet_backend(fleet_t* f, uint32_t number) noexcept
 
 cdef inline rule_state_t* fleet_rule(fleet_t* f, uint32_t number) noexcept nogil:
     return <rule_state_t*>fleet_made(&f.rules, number)
+
+
+# Requests, connections and waits that are counted anywhere, of a worker that has ended everything:
+# 0, or one was begun that never ended, or ended twice.
+cdef inline uint64_t fleet_in_flight(const fleet_t* f) noexcept nogil:
+    cdef uint64_t total = 0
+    cdef uint32_t i, at
+    cdef const endpoint_state_t* endpoint
+    cdef const backend_state_t* backend
+    for i in range(f.endpoints.chunk_capacity):
+        endpoint = <const endpoint_state_t*>f.endpoints.chunks[i]
+        for at in range(FLEET_CHUNK_ITEMS if endpoint != NULL else 0):
+            total += endpoint[at].in_flight
+    for i in range(f.backends.chunk_capacity):
+        backend = <const backend_state_t*>f.backends.chunks[i]
+        for at in range(FLEET_CHUNK_ITEMS if backend != NULL else 0):
+            total += (<uint64_t>backend[at].in_flight + backend[at].retries_in_flight
+                      + backend[at].connections + backend[at].pending
+                      + backend[at].inbound_in_flight)
+    return total

@@ -19,11 +19,12 @@ from proxy.fast.h1_response cimport h1_on_upstream_gone, h1_pump_response
 from proxy.fast.h1_retry cimport retry_begin, retry_pause_ms
 from proxy.fast.h1_upstream cimport h1_resend
 from proxy.fast.limits cimport EXCHANGES_PER_TURN_MAX, FLOW_TURN_BYTES
+from proxy.fast.pick cimport pick_failed
 from proxy.fast.pool cimport pool_stop_waiting
 from proxy.fast.reasons cimport (
-    FLAG_SI, FLAG_UMSDR, FLAG_UO, FLAG_UT, FP_OK, OUTCOME_LOCAL, REASON_DOWNSTREAM_RESET,
-    REASON_FLUSH_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OPEN, TRAFFIC_TIMEOUT_REQUEST,
-    TRAFFIC_TIMEOUT_TRY,
+    FLAG_SI, FLAG_UMSDR, FLAG_UO, FLAG_UT, FP_OK, OUTCOME_LOCAL, OUTCOME_NONE,
+    REASON_DOWNSTREAM_RESET, REASON_FLUSH_TIMEOUT, REASON_IDLE_TIMEOUT, REASON_OPEN,
+    TRAFFIC_TIMEOUT_REQUEST, TRAFFIC_TIMEOUT_TRY,
 )
 from proxy.fast.relay cimport relay_flush
 from proxy.fast.side cimport side_is_written
@@ -148,6 +149,7 @@ cdef inline bint h1_on_deadline(worker_t* w, conn_t* c) noexcept nogil:
     if x.try_deadline_ms and w.now_ms >= x.try_deadline_ms:
         if c.is_waiting:
             pool_stop_waiting(w, c)
+            pick_failed(w, c, OUTCOME_NONE, 0)      # a limit of ours: the endpoint knows nothing
         h1_try_timeout(w, c)
         return True
     return h1_wake(w, c)

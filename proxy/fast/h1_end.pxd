@@ -111,6 +111,7 @@ cdef inline void h1_reply_with(
         x.status = status
         exchange_end(w, x, flag)
         c.exchange = NULL
+        c.tried_count = 0
     c.head_us = 0
     if relay_write(w, c, UPSTREAM, w.out, reply_write(
             w.out, status, reason, fields, fields_bytes, is_head, closes)) != FP_OK:

@@ -360,8 +360,8 @@ cdef inline void h1_pump_request(worker_t* w, conn_t* c, int64_t* turn_bytes) no
         if c.broken_side or turn_bytes[0] <= 0:
             return
         if x != NULL:
-            if x.request_state == REQUEST_WAITS:
-                return
+            if x.request_state == REQUEST_WAITS or x.must_resend:
+                return                      # what is read now would overtake what was kept
             if relay_flush(w, c, DOWNSTREAM) != FP_OK or x.request_state >= REQUEST_DONE:
                 return
             if x.request_state == REQUEST_BODY and c.down.is_readable and h1_splice(

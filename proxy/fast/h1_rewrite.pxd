@@ -113,6 +113,7 @@ cdef inline uint32_t h1_emit_start(
     cdef buf_t* edits = c.exchange.edits
     cdef const char* host = edits_find(edits, EDIT_HOST, &bytes)
     cdef const char* path
+    cdef bint has_path
     if edits != NULL:
         edits_drop(edits, False, head, source)
     at = h1_emit_host(w.out, head, source, host, bytes)
@@ -120,9 +121,9 @@ cdef inline uint32_t h1_emit_start(
     if path != NULL:
         return h1_put(w.out, at, head.target, head.target_bytes, path, bytes)
     if host != NULL and head.authority_bytes:       # absolute-form: the host goes from the target
-        bytes = head.authority + head.authority_bytes
-        return h1_put(w.out, at, head.target, head.target_bytes, source + bytes,
-                      head.target + head.target_bytes - bytes)
+        bytes = head.authority + head.authority_bytes - head.target
+        has_path = bytes < head.target_bytes and source[head.target + bytes] == c'/'
+        return h1_put(w.out, at, head.target, bytes, b"/", 0 if has_path else 1)
     if head.has_new_path:
         return h1_put(w.out, at, head.path, head.path_bytes, w.path, w.path_bytes)
     return at
@@ -131,10 +132,12 @@ cdef inline uint32_t h1_emit_start(
 # What we tell of tries and deadlines ourselves, in h1_emit_tail().
 cdef inline void h1_drop_own(const exchange_t* x, h1_head_t* head) noexcept nogil:
     cdef int i
-    if (head.first[HEADER_TIMEOUT] < 0 or not x.deadline_ms) and head.first[HEADER_ATTEMPTS] < 0:
+    cdef bint tells_tries = x.has_backend and not x.is_inbound     # else the downstream's proxy did
+    if (head.first[HEADER_TIMEOUT] < 0 or not x.deadline_ms) and (
+            head.first[HEADER_ATTEMPTS] < 0 or not tells_tries):
         return
     for i in range(head.field_count):
-        if head.fields[i].id == HEADER_ATTEMPTS or (
+        if (head.fields[i].id == HEADER_ATTEMPTS and tells_tries) or (
                 head.fields[i].id == HEADER_TIMEOUT and x.deadline_ms):
             if not head.fields[i].is_dropped:
                 head.fields[i].is_dropped = 1
@@ -257,7 +260,7 @@ cdef inline uint32_t h1_emit_response(
             at = emit_text(out, at, b"connection: close\r\n", 19)
         elif x.minor == 0:
             at = emit_text(out, at, b"connection: keep-alive\r\n", 24)
-    if head.status >= 200 and x.attempt_count > 1 and x.has_backend:
+    if head.status >= 200 and x.attempt_count > 1 and x.has_backend and not x.is_inbound:
         at = emit_text(out, at, b"remora-attempt-count: ", 22)
         at = emit_number(out, at, x.attempt_count)
         at = emit_text(out, at, b"\r\n", 2)

@@ -152,6 +152,8 @@ cdef inline void h1_choose(
     cdef addr_t dialled = c.upstream
     cdef bint is_sticky
     if to.backend == NULL:
+        if to.front != NULL and not to.is_own:
+            c.is_mesh = 0                   # we answer ourselves
         return
     is_sticky = to.backend.balance in (BALANCE_RING, BALANCE_MAGLEV)
     if c.pick.is_made and c.pick.backend == to.backend.number and c.up != NULL and not is_sticky:
@@ -315,17 +317,20 @@ cdef inline int64_t h1_redirect(
     cdef char* fields = w.cipher
     cdef uint32_t at = emit_text(fields, 0, b"location: ", 10)
     cdef uint32_t path_bytes
+    cdef uint16_t port = rewrite.port
     if rewrite.scheme == SCHEME_HTTPS:
         at = emit_text(fields, at, b"https://", 8)
     else:
         at = emit_text(fields, at, b"http://", 7)
     if rewrite.host.bytes:
         at = emit_text(fields, at, t.text + rewrite.host.at, rewrite.host.bytes)
+        if not port and not rewrite.scheme:
+            port = c.original_dst.port      # that of the service, as it was asked
     else:
         at = h1_put_host(head, source, fields, at, rewrite.port or rewrite.scheme)
-    if rewrite.port and rewrite.port != (443 if rewrite.scheme == SCHEME_HTTPS else 80):
+    if port and port != (443 if rewrite.scheme == SCHEME_HTTPS else 80):
         at = emit_text(fields, at, b":", 1)
-        at = emit_number(fields, at, rewrite.port)
+        at = emit_number(fields, at, port)
     path_bytes = h1_new_path(t, to, rewrite, fields + at)
     if path_bytes == 0:
         return h1_refuse(w, c, head, 414, FLAG_NR, b"rewrite_too_long", NULL, 0)
@@ -346,10 +351,12 @@ cdef inline int64_t h1_keep_edits(
         and edits_add_run(&w.bufs, &x.edits, t, &to.share.request_edits, False)
         and edits_add_run(&w.bufs, &x.edits, t, &to.rule.response_edits, True)
         and edits_add_run(&w.bufs, &x.edits, t, &to.share.response_edits, True))
-    if is_kept and rewrite.host.bytes:
+    # `*` is no path, and CONNECT names no other than whom to reach (RFC 9112 section 3.2).
+    cdef bint has_path = to.asked.path_bytes and to.asked.path[0] == c'/'
+    if is_kept and rewrite.host.bytes and head.method != METHOD_CONNECT:
         is_kept = edits_add(&w.bufs, &x.edits, EDIT_HOST, False, b"", 0,
                             t.text + rewrite.host.at, rewrite.host.bytes)
-    if is_kept and rewrite.path_kind != REWRITE_NONE:
+    if is_kept and rewrite.path_kind != REWRITE_NONE and has_path:
         bytes = h1_new_path(t, to, rewrite, w.cipher)
         if bytes == 0:
             return h1_refuse(w, c, head, 414, FLAG_NR, b"rewrite_too_long", NULL, 0)

@@ -9,6 +9,7 @@ from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.h1_end cimport h1_reply
 from proxy.fast.h1_retry cimport retry_begin, retry_hold, retry_restart
 from proxy.fast.lookup cimport traffic_backend
+from proxy.fast.pick cimport pick_failed
 from proxy.fast.pool cimport pool_adopt, pool_find, pool_get, pool_take_idle, pool_wait, up_close
 from proxy.fast.reasons cimport (
     FLAG_NR, FLAG_OM, FLAG_UF, FLAG_UH, FLAG_UO, FP_AGAIN, FP_DONE, FP_OK, OUTCOME_LOCAL,
@@ -43,6 +44,11 @@ cdef inline void h1_dial_answer(worker_t* w, conn_t* c, uint8_t reason) noexcept
 # The same, if it may not be tried again elsewhere: not a byte of it went out.
 cdef inline void h1_dial_failed(worker_t* w, conn_t* c, uint8_t reason) noexcept nogil:
     cdef exchange_t* x = c.exchange
+    if x == NULL and c.pick.is_made:        # nothing was asked yet: then, somebody else may be there
+        pick_failed(w, c, OUTCOME_LOCAL, 0)
+        conn_drop_upstream(w, c, False)
+        conn_arm_timer(w, c)
+        return
     if x != NULL and retry_begin(w, c, OUTCOME_LOCAL, 0, x.request_state <= REQUEST_WAITS):
         return
     h1_dial_answer(w, c, reason)
@@ -180,6 +186,8 @@ cdef inline int h1_replace(worker_t* w, conn_t* c) noexcept nogil:
     if c.up.pool == NULL and pool_get(w, c.direction, &c.upstream) != NULL:
         pool_adopt(w, pool_get(w, c.direction, &c.upstream), c.up)
     x.must_resend = 0
+    x.try_us = w.now_us
+    x.try_deadline_ms = w.now_ms + x.try_ms if x.try_ms else 0
     c.up.request_count = 1
     conn_arm_timer(w, c)
     return FP_OK

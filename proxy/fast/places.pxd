@@ -11,7 +11,8 @@ from proxy.fast.traffic cimport endpoint_t, place_t
 cdef struct turn_t:             # an endpoint, while a table is being built
     uint64_t hash
     uint32_t endpoint           # index in backend_t.endpoints
-    uint32_t next               # Maglev: how much of its permutation was looked at
+    uint32_t at                 # Maglev: the place in its permutation that it looks at next
+    uint32_t skip               # ... and from there to the one after it
 
 
 cdef inline int places_compare_turns(const void* a, const void* b) noexcept nogil:
@@ -28,7 +29,6 @@ cdef inline void places_take_turns(
     for i in range(count):
         turns[i].hash = balance_hash_endpoint(&endpoints[i])
         turns[i].endpoint = i
-        turns[i].next = 0
     qsort(turns, count, sizeof(turn_t), places_compare_turns)
 
 
@@ -69,14 +69,15 @@ cdef inline bint places_is_prime(uint32_t number) noexcept nogil:
 
 # An endpoint takes the first place of its permutation that is free.
 cdef inline void places_take(place_t* places, uint32_t place_count, turn_t* turn) noexcept nogil:
-    cdef uint64_t offset = balance_mix(turn.hash ^ 0x9E3779B97F4A7C15ULL) % place_count
-    cdef uint64_t skip = balance_mix(turn.hash ^ 0xD1B54A32D192ED03ULL) % (place_count - 1) + 1
-    cdef uint32_t at = <uint32_t>((offset + turn.next * skip) % place_count)
-    while places[at].hash:
-        turn.next += 1
-        at = <uint32_t>((offset + turn.next * skip) % place_count)
-    places[at].hash = 1                     # taken, while the table is being built
-    places[at].endpoint = turn.endpoint
+    cdef bint was_free = False
+    while not was_free:
+        was_free = not places[turn.at].hash
+        if was_free:
+            places[turn.at].hash = 1        # taken, while the table is being built
+            places[turn.at].endpoint = turn.endpoint
+        turn.at += turn.skip
+        if turn.at >= place_count:
+            turn.at -= place_count
 
 
 # Maglev's table (Eisenbud and others, 2016, section 3.4) with `place_count` places, all zero: a
@@ -85,8 +86,14 @@ cdef inline void places_maglev(
     place_t* places, uint32_t place_count, const endpoint_t* endpoints, uint32_t count,
     turn_t* turns,
 ) noexcept nogil:
+    cdef uint64_t hash
     cdef uint32_t i
     places_take_turns(turns, endpoints, count)
+    for i in range(count):
+        hash = turns[i].hash
+        turns[i].at = <uint32_t>(balance_mix(hash ^ 0x9E3779B97F4A7C15ULL) % place_count)
+        turns[i].skip = <uint32_t>(
+            balance_mix(hash ^ 0xD1B54A32D192ED03ULL) % (place_count - 1) + 1)
     for i in range(place_count):
         places_take(places, place_count, &turns[i % count])
     for i in range(place_count):

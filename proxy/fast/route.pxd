@@ -197,14 +197,6 @@ cdef inline int32_t route_match(
     return -1
 
 
-# The rule that decides: index in traffic_t.rules; -1: none matches.
-cdef inline int32_t route_find(
-    const traffic_t* t, const front_t* front, const asked_route_t* asked,
-) noexcept nogil:
-    cdef int32_t found = route_match(t, front, asked)
-    return <int32_t>t.routes[found].rule if found >= 0 else -1
-
-
 # One of a rule's shares, by weight: index in traffic_t.shares; -1: it has none.
 cdef inline int32_t route_share(
     const traffic_t* t, const rule_t* rule, fleet_t* f,

@@ -492,12 +492,13 @@ cdef struct worker_t:
     # Words that the other thread reads or writes: atomics only.
     void*    next_snapshot      # borrow: written by Python, adopted at the start of a tick
     uint64_t snapshot_version   # what this worker reads now; older snapshots may be freed
-    uint64_t live_connections   # these six in the order that Engine.stats() tells them
+    uint64_t live_connections   # these seven in the order that Engine.stats() tells them
     uint64_t live_bufs
     uint64_t live_pipes
     uint64_t live_listeners
     uint64_t live_ups
     uint64_t live_exchanges
+    uint64_t live_numbers       # of the fleet; counted at the end
     uint64_t must_stop          # set by Python, once: reset everything, end the thread
     ring_t   commands           # Python to worker
     ring_t   records            # worker to Python: connections

@@ -26,7 +26,7 @@ from proxy.fast.choose cimport choose_dial_again
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
-from proxy.fast.fleet cimport fleet_backend, fleet_free, fleet_init
+from proxy.fast.fleet cimport fleet_backend, fleet_free, fleet_in_flight, fleet_init
 from proxy.fast.golden cimport golden_free, golden_init
 from proxy.fast.h1 cimport h1_drain, h1_on_deadline, h1_on_timeout, h1_pump, h1_resume
 from proxy.fast.h1_end cimport h1_pump_linger
@@ -595,6 +595,8 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
     if w.dead != NULL or w.dead_ups != NULL:
         w.now_us = clock_us(CLOCK_MONOTONIC)
         conn_reap(w)
+    if w.is_stopping:
+        store_relaxed(&w.live_numbers, fleet_in_flight(&w.fleet))
     worker_count_live(w)
     worker_count_tick(w)
     if w.must_wake_python:

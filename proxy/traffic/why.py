@@ -47,6 +47,10 @@ def why(watch: "PolicyWatch", config: Config, question: Question) -> Fields:
     host = url.hostname or ""
     asked = _asked(question, url, port)
     place = place_of(watch.traffic, config.services, host, port)
+    is_by_host = not question.is_inbound and _is_by_host(config)
+    if is_by_host and place.kind == "unknown":
+        text = f"no Service is called {host} at port {port}: answered with 404"
+        place = place._replace(why=text)
     answer: Fields = {
         "asked": {
             "method": asked.method,
@@ -98,6 +102,11 @@ def _asked(question: Question, url: SplitResult, port: int) -> Asked:
     return Asked(question.method, path, url.query.encode(), tuple(headers))
 
 
+def _is_by_host(config: Config) -> bool:
+    """Whether requests go where Host says: nothing is redirected to us."""
+    return bool(config.host_listeners) and not config.outbound
+
+
 def _listener(config: Config, host: str, port: int, *, is_inbound: bool) -> Fields:
     forwards = config.inbound_forwards if is_inbound else config.forwards
     for forward in forwards:
@@ -107,11 +116,11 @@ def _listener(config: Config, host: str, port: int, *, is_inbound: bool) -> Fiel
                 "addresses": [str(forward.listen)],
                 "why": f"an explicit listener in front of {forward.target}",
             }
-    if forwards and not (config.inbound if is_inbound else config.outbound):
+    if not is_inbound and _is_by_host(config):
         return {
             "name": "explicit",
-            "addresses": [str(forward.listen) for forward in forwards],
-            "why": "explicit listeners: the Host header says what is meant",
+            "addresses": [str(address) for address in config.host_listeners],
+            "why": "--listen-hosts: the Host of a request says what is meant",
         }
     name = "inbound" if is_inbound else "outbound"
     addresses = [str(each) for each in (config.inbound if is_inbound else config.outbound)]

@@ -29,7 +29,7 @@ from proxy.fast.reasons cimport (
     TRAFFIC_RETURNED,
 )
 from proxy.fast.random cimport random_next
-from proxy.fast.route cimport asked_route_t, route_find, route_match, route_share
+from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.snapshot cimport service_address_t, snapshot_t
 from proxy.fast.states cimport backend_state_t, bucket_t, endpoint_state_t, fleet_t
 from proxy.fast.traffic cimport backend_t, endpoint_t, front_t, name_t, traffic_t
@@ -173,7 +173,7 @@ cdef class Policy:
         """(index of the route, index of the rule) that decide, or None. `fields`: header lines."""
         cdef asked_route_t asked
         cdef h1_head_t head
-        cdef int32_t found, rule
+        cdef int32_t found
         cdef bytes text = method + b" / HTTP/1.0\r\n" + fields + b"\r\n"
         memset(&head, 0, sizeof(h1_head_t))
         asked.text = place(_head_room, text)
@@ -185,8 +185,7 @@ cdef class Policy:
         asked.query = place(_query_room, query)
         asked.query_bytes = <uint32_t>len(query)
         found = route_match(self.c.traffic, &self.c.traffic.fronts[front], &asked)
-        rule = route_find(self.c.traffic, &self.c.traffic.fronts[front], &asked)
-        return None if found < 0 else (found, rule)
+        return None if found < 0 else (found, self.c.traffic.routes[found].rule)
 
 
 cdef class Bucket:

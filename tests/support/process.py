@@ -21,7 +21,9 @@ EXIT_USAGE: Final = 64
 EXIT_OS_ERROR: Final = 71
 
 # What a worker owns and has to give back: the log's last words count each kind.
-LIVE_KINDS: Final = {"connections", "buffers", "pipes", "listeners", "upstreams", "exchanges"}
+LIVE_KINDS: Final = {
+    *("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges", "in_flight")
+}
 
 CLOCK_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 

@@ -37,7 +37,9 @@ SETTINGS: Final = {
     "tls_ms": 5_000,
     "server_first_ms": 250,
 }
-LIVE: Final = ("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges")
+LIVE: Final = (
+    *("connections", "buffers", "pipes", "listeners", "upstreams", "exchanges", "in_flight"),
+)
 TICKS_MAX: Final = 2_000
 QUIET_ROUNDS: Final = 3
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.sources import EXTENSION, FAST, MODULES, ROOT, name_of
+from tests.unit.sources import BUILDERS, EXTENSION, FAST, MODULES, ROOT, name_of
 
 # How a module opens: its directives (those of the .pyx do not reach it), then its layer.
 OPENING = re.compile(r"# cython: language_level=3.*cdivision=True.*\n#\n# L([0-6])\. \S")
@@ -61,7 +61,7 @@ def test_no_module_cimports_itself_in_a_circle() -> None:
 
 def test_every_module_is_reached_from_the_extension() -> None:
     reached: set[Path] = set()
-    waiting = cimported(EXTENSION)
+    waiting = [other for path in (EXTENSION, *BUILDERS) for other in cimported(path)]
     while waiting:
         path = waiting.pop()
         if path not in reached:

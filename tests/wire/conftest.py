@@ -1,4 +1,4 @@
-"""Fixtures of the tests that read an access log."""
+"""Fixtures of the tests that read an access log, and of those that have services."""
 
 import socket
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.logging_proxy import Logging, Start
 from tests.support.rig import Rig
+from tests.support.services import Cluster
 from tests.support.sockets import address_of
 
 
@@ -15,6 +16,12 @@ from tests.support.sockets import address_of
 def upstream(rig: Rig) -> socket.socket:
     """The listener behind the proxies of `start`."""
     return rig.listen()
+
+
+@pytest.fixture
+def cluster(rig: Rig, tmp_path: Path) -> Cluster:
+    """Services, to be added by the test, and then a proxy that knows them."""
+    return Cluster(rig, tmp_path)
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ from proxy.errors import REASONS
 
 FAST = Path(__file__).parents[3] / "proxy" / "fast"
 H1 = "".join(path.read_text() for path in sorted(FAST.glob("h1*.pxd")))
-REPLY = re.compile(
-    r'h1_re(?:ply|fuse)\(\s*w, c, (?:head, )?(\d+), FLAG_(\w+), b"(\w+)"[,)]'
-)
+REPLY = re.compile(r'h1_re(?:ply|fuse)\(\s*w, c, (?:head, )?(\d+), FLAG_(\w+), b"(\w+)"[,)]')
 FAULT = re.compile(r'status == (\d+):\s+return b"(\w+)"')
 
 

@@ -9,7 +9,9 @@ from proxy.engine import DIRECTIONS, FLAGS, STATUS_REST, STATUS_REST_ERROR, Grou
 from proxy.http_series import SHARED_SERIES, Account, Ending, HttpSeries
 from tests.unit.control.goldens import Goldens, golden
 
-WEB, CART, MAIL = (("outbound", f"shop/{name}", False, "unknown") for name in ("web", "cart", "mail"))
+WEB, CART, MAIL = (
+    ("outbound", f"shop/{name}", False, "unknown") for name in ("web", "cart", "mail")
+)
 OTHERS = ("outbound", "other", False, "other")
 # Series of one group with one method and one ending, and those kept free for it.
 ONE = 54
@@ -119,7 +121,9 @@ def test_statuses_that_the_data_plane_could_not_tell_apart_keep_their_classifica
 def test_no_combination_of_services_and_statuses_exceeds_the_cap() -> None:
     rig = Rig(1_000)
     dice = random.Random(3)  # noqa: S311 - not a secret
-    groups = [(direction, f"ns/s{n}", False, "unknown") for direction in DIRECTIONS for n in range(100)]
+    groups = [
+        (direction, f"ns/s{n}", False, "unknown") for direction in DIRECTIONS for n in range(100)
+    ]
     for _ in range(60):
         group = dice.choice(groups)
         endings = {(dice.randrange(100, 600), dice.choice(FLAGS)): 1 for _ in range(40)}

@@ -133,6 +133,18 @@ def test_a_host_leads_where_the_data_plane_finds_it(
     assert (place["kind"], place["service"]) == (kind, service_name)
 
 
+def test_where_host_decides_an_unknown_one_is_a_404(
+    tmp_path: Path, readable_log: ReadableLog
+) -> None:
+    flags = "--no-interception --listen-hosts 127.0.0.1:8080"
+    told = Told(tmp_path, readable_log, *ALL, flags=flags)
+    answer = told.why("GET", "http://example.org/")
+    assert answer["listener"]["addresses"] == ["127.0.0.1:8080"]
+    text = "no Service is called example.org at port 80: answered with 404"
+    assert answer["destination"]["why"] == text
+    assert told.why("GET", "http://web/")["destination"]["service"] == "shop/web"
+
+
 def test_a_port_that_is_no_http_has_no_route(tmp_path: Path, readable_log: ReadableLog) -> None:
     one = service("web")
     one["spec"]["ports"][0]["appProtocol"] = "mysql"
