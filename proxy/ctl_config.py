@@ -14,10 +14,11 @@ _ENDPOINTS_SHOWN_MAX: Final = 3
 def config(answer: Answer, *, is_detailed: bool) -> str:
     """Return the page of `ctl config`; with a Service named, everything about it."""
     loads = answer["loads"]
+    now = "; a change is being read" if answer["is_reading"] else ""
     facts = [
         ("manifests", answer["manifests"]),
         ("in force since", f"{answer['loaded']} ({span(answer['age_s'] * _SECOND_MS)})"),
-        ("read", f"{loads['good']} times, refused {loads['bad']} times"),
+        ("read", f"{loads['good']} times, refused {loads['bad']} times{now}"),
         ("objects", _counts(answer["objects"])),
         ("skipped", _counts(answer["skipped"])),
         ("traffic", _counts(answer["counts"])),

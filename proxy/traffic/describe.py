@@ -33,6 +33,7 @@ def config(watch: "PolicyWatch", engine: "Engine", service: str, limit: int) -> 
         "loaded": timestamp(int(watch.loaded_unix_s * 1e6)),
         "age_s": round(time.time() - watch.loaded_unix_s, 1),
         "loads": dict(watch.loads),
+        "is_reading": watch.is_reading,
         "objects": watch.objects.counts(),
         "skipped": dict(watch.objects.skipped),
         "zone": watch.zone,

@@ -229,7 +229,7 @@ def test_faults_of_a_refused_change_are_shown_and_the_old_state_stays(
     before = told.watch.traffic
     broken = service("web", annotations={"rate-limit": "much"})
     (tmp_path / "manifests" / "all.json").write_text(json.dumps(broken))
-    told.watch._reload()
+    told.watch.reload()
     assert told.watch.traffic is before
     page = told.page()
     assert page["loads"] == {"good": 1, "bad": 1}
@@ -248,7 +248,7 @@ def test_what_the_data_plane_does_not_take_changes_nothing(
 
     told.watch.on_change = refuse
     (tmp_path / "manifests" / "all.json").write_text(json.dumps(WEB))
-    told.watch._reload()
+    told.watch.reload()
     assert (told.watch.traffic, told.watch.notes, told.watch.loaded_unix_s) == before
     (fault,) = told.watch.faults
     assert fault.text == "more than 3 fronts in the traffic policy"
@@ -256,6 +256,6 @@ def test_what_the_data_plane_does_not_take_changes_nothing(
 
 def test_a_note_is_logged_once(tmp_path: Path, readable_log: ReadableLog) -> None:
     told = Told(tmp_path, readable_log, *ALL)
-    told.watch._reload()
+    told.watch.reload()
     lines = [line for line in readable_log.lines if line["event"] == "manifests_note"]
     assert len(lines) == 1
