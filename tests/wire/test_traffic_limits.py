@@ -397,6 +397,12 @@ def test_a_downstream_that_leaves_during_a_delay_is_forgotten(cluster: Cluster) 
     assert cluster.ended(0, "DC") == 2
 
 
+def test_what_fails_on_purpose_is_not_counted_as_delayed(cluster: Cluster) -> None:
+    web(cluster, fault_delay="100% 10s", fault_abort="100% 418")
+    assert cluster.ask(request("/", CLOSE)).status == 418
+    assert (cluster.event("fault_abort"), cluster.event("fault_delay")) == (1, 0)
+
+
 @pytest.mark.parametrize("name", ["web", "rule"])
 def test_requests_fail_on_purpose(cluster: Cluster, name: str) -> None:
     said = {"fault-abort": "100% 418"}
