@@ -34,7 +34,8 @@ cdef inline uint8_t begin_serve(worker_t* w, conn_t* c) noexcept nogil:
     if c.up != NULL:
         return REASON_OPEN                  # dialled while it was not known that this is TLS
     if c.mode == MODE_INTAKE and (
-            c.is_by_host or choose_speaks_http(w, c) or pool_find(w, c.direction, &c.upstream) != NULL):
+            c.is_by_host or choose_speaks_http(w, c)
+            or pool_find(w, c.direction, &c.upstream) != NULL):
         c.phase = PHASE_RELAYING
         return REASON_OPEN
     reason = choose_dial(w, c)

@@ -39,8 +39,8 @@ cdef inline buf_t* buf_take(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
     return buf
 
 
-# The same of `capacity` bytes and not more, for what is kept long and mostly small. It never goes to
-# the pool.
+# The same of `capacity` bytes and not more, for what is kept long and mostly small. It never goes
+# to the pool.
 cdef inline buf_t* buf_take_small(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
     cdef buf_t* buf
     if capacity >= BUF_BYTES:

@@ -24,11 +24,11 @@ from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockop
 from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, OUTCOME_LOCAL, OUTCOME_NONE,
-    OUTCOME_OK, PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE,
-    PROTOCOL_PENDING, PROTOCOL_TLS, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED,
-    REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_DOWNSTREAM_RESET,
-    REASON_DOWNSTREAM_TIMEOUT, REASON_FLUSH_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK,
-    REASON_OPEN, REASON_TLS_FAILED, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
+    PHASE_CONNECTING, PHASE_HALF_OPEN, PHASE_RELAYING, PROTOCOL_NONE, PROTOCOL_PENDING,
+    PROTOCOL_TLS, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
+    REASON_CONNECT_UNREACHABLE, REASON_DOWNSTREAM_RESET, REASON_DOWNSTREAM_TIMEOUT,
+    REASON_FLUSH_TIMEOUT, REASON_NO_FDS, REASON_NO_MEMORY, REASON_OK, REASON_OPEN,
+    REASON_TLS_FAILED, REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, SPEAKER_NONE,
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.side cimport side_free_tls, side_is_written, side_say_end
@@ -261,8 +261,6 @@ cdef inline uint8_t conn_outcome(const conn_t* c) noexcept nogil:
             REASON_UPSTREAM_RESET, REASON_UPSTREAM_TIMEOUT, REASON_CONNECT_REFUSED,
             REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_CONNECT_FAILED):
         return OUTCOME_LOCAL
-    if c.close_reason == REASON_OK and c.flows[UPSTREAM].read_bytes:
-        return OUTCOME_OK
     return OUTCOME_NONE
 
 
@@ -289,6 +287,7 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     pool_stop_waiting(w, c)
     if c.exchange != NULL:
         conn_end_exchange(w, c)
+    w.unknown_count -= c.is_unknown
     conn_account(w, c)
     pick_end(w, c, conn_outcome(c), 0)
     conn_drop_upstream(w, c, as_reset)

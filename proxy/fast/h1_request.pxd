@@ -29,10 +29,11 @@ from proxy.fast.http1 cimport (
 from proxy.fast.limits cimport (
     BODY_JOIN_BYTES_MAX, BUF_BYTES, REPLAY_BYTES_MAX, SPLICE_BYTES_MIN, TRIES_MAX,
 )
+from proxy.fast.pick cimport pick_failed
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.reasons cimport (
     BODY_LENGTH, BODY_NONE, FLAG_DPE, FLAG_UAEX, FP_AGAIN, FP_DONE, FP_OK, METHOD_CONNECT,
-    METHOD_OTHER, REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
+    METHOD_OTHER, OUTCOME_NONE, REASON_DOWNSTREAM_RESET, REASON_NO_MEMORY, REASON_OPEN,
 )
 from proxy.fast.relay cimport (
     relay_count_read, relay_failure, relay_flush, relay_splice, relay_write,
@@ -191,6 +192,8 @@ cdef inline bint h1_take_back(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     if x.attempt_count >= TRIES_MAX:
         return False
+    if c.up.request_count == 1:             # a fresh one: another endpoint may do better
+        pick_failed(w, c, OUTCOME_NONE, 0)
     retry_restart(w, c, True)
     x.wake_ms = w.now_ms
     conn_queue_ready(w, c)
@@ -233,6 +236,55 @@ cdef inline int64_t h1_authorize(
     return -1
 
 
+# The request begins: counted under its route and under what carries it. `status` is that of its
+# head. False: no memory, and the connection is closed.
+cdef inline bint h1_begin(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source, int status, routed_t* to,
+) noexcept nogil:
+    cdef exchange_t* x
+    if status == H1_OK:
+        h1_route(w, c, head, source, to)
+        h1_choose(w, c, head, source, to)
+    x = exchange_begin(w, golden_of(w, c, h1_route_number(to)),
+                       head.method if status == H1_OK else METHOD_OTHER,
+                       c.head_us if c.head_us else clock_us(CLOCK_MONOTONIC))
+    if x == NULL:
+        conn_close(w, c, REASON_NO_MEMORY)
+        return False
+    c.exchange = x
+    c.head_us = 0
+    x.minor = head.minor
+    x.attempt_count = 1
+    x.must_close = status != H1_OK or not head.is_persistent or c.is_mirror
+    x.wants_upgrade = status == H1_OK and head.has_upgrade and head.minor == 1
+    if w.records_enabled:
+        h1_log_request(w, c, head if status == H1_OK else NULL, source)
+    return True
+
+
+# A request that may come in and knows where to go: find a connection, or wait for one. Returns the
+# bytes used, -1 when it was answered.
+cdef inline int64_t h1_serve(
+    worker_t* w, conn_t* c, h1_head_t* head, const char* source, uint32_t length,
+) noexcept nogil:
+    cdef exchange_t* x = c.exchange
+    body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
+    if x.request_body.state >= BODY_BROKEN:     # told by its length, before anybody is dialled
+        h1_refuse_body(w, c)
+        return -1
+    if x.wake_ms > w.now_ms:                    # delayed on purpose
+        x.request_state = REQUEST_WAITS
+        conn_arm_timer(w, c)
+        return 0
+    x.wake_ms = 0
+    if h1_acquire(w, c) == FP_OK:
+        return h1_forward_request(w, c, head, source, length)
+    if c.exchange == x and x.request_state <= REQUEST_WAITS:
+        x.request_state = REQUEST_WAITS         # dialled, queued, or to be tried again
+        return 0
+    return -1
+
+
 # Look at what may be a request head. Returns the bytes used: 0 when it is not whole, or when it
 # waits for an upstream; -1 when it was answered.
 cdef inline int64_t h1_on_request_head(
@@ -268,28 +320,12 @@ cdef inline int64_t h1_on_request_head(
         head.has_upgrade = 0        # RFC 9110 section 7.8: HTTP/1.0 cannot ask for it
     if status == H1_OK:
         h1_keep_upgrade(head, source)
-    if x == NULL:
-        if status == H1_OK:
-            h1_route(w, c, head, source, &to)
-            h1_choose(w, c, head, source, &to)
-        x = exchange_begin(w, golden_of(w, c, h1_route_number(&to)),
-                           head.method if status == H1_OK else METHOD_OTHER,
-                           c.head_us if c.head_us else clock_us(CLOCK_MONOTONIC))
-        if x == NULL:
-            conn_close(w, c, REASON_NO_MEMORY)
-            return -1
-        c.exchange = x
-        c.head_us = 0
-        x.minor = head.minor
-        x.attempt_count = 1
-        x.must_close = status != H1_OK or not head.is_persistent or c.is_mirror
-        x.wants_upgrade = status == H1_OK and head.has_upgrade and head.minor == 1
-        if w.records_enabled:
-            h1_log_request(w, c, head if status == H1_OK else NULL, source)
+    if is_new and not h1_begin(w, c, head, source, status, &to):
+        return -1
     if status != H1_OK:
         h1_reply(w, c, <uint16_t>status, FLAG_DPE, h1_fault_word(status))
         return -1
-    if x.request_state == REQUEST_WAITS:
+    if c.exchange.request_state == REQUEST_WAITS:
         return 0
     if authz_is_due(w, c):
         n = h1_authorize(w, c, head, source, is_new)
@@ -299,22 +335,7 @@ cdef inline int64_t h1_on_request_head(
         n = h1_route_apply(w, c, head, source, &to)
         if n:
             return n
-    body_start(&x.request_body, head.body, head.content_length, w.snapshot.body_bytes_max)
-    if x.request_body.state >= BODY_BROKEN:     # told by its length, before anybody is dialled
-        h1_refuse_body(w, c)
-        return -1
-    if x.wake_ms > w.now_ms:                    # delayed on purpose
-        x.request_state = REQUEST_WAITS
-        conn_arm_timer(w, c)
-        return 0
-    x.wake_ms = 0
-    status = h1_acquire(w, c)
-    if status == FP_OK:
-        return h1_forward_request(w, c, head, source, length)
-    if c.exchange == x and x.request_state <= REQUEST_WAITS:
-        x.request_state = REQUEST_WAITS         # dialled, queued, or to be tried again
-        return 0
-    return -1
+    return h1_serve(w, c, head, source, length)
 
 
 # More of the request's body. Returns the bytes used, or -1 when it was answered.

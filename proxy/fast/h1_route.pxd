@@ -1,10 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L5. What a service says of a request: its route, limits, faults, edits, deadlines. Asked once, when
-# its head is here; what is needed later is copied into the exchange.
+# L5. What a service says of a request: its route, limits, faults, edits, deadlines. Asked once,
+# when its head is here; what is needed later is copied into the exchange.
 #
-# Rule 1: h1_route() only looks, so that the request can be counted under its route; h1_route_apply()
-#         does what was found. Between them the snapshot is the same.
+# Rule 1: h1_route() only looks, so that the request can be counted under its route;
+#         h1_route_apply() does what was found. Between them the snapshot is the same.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -227,18 +227,14 @@ cdef inline int64_t h1_limit_own(
     return 0
 
 
-# Faults that users asked for, and the limit of a route. Returns 0 when it may go on.
+# Faults that users asked for, and the limit of a route. What is refused is not delayed. Returns 0
+# when it may go on.
 cdef inline int64_t h1_limit_route(
     worker_t* w, conn_t* c, const h1_head_t* head, const routed_t* to, backend_state_t* state,
 ) noexcept nogil:
     cdef const fault_t* fault = &to.rule.fault if to.rule != NULL else &to.front.fault
     cdef rule_state_t* rule
     cdef uint64_t wait_ms = 0
-    if h1_is_drawn(w, fault.delay_per_million):
-        c.exchange.wake_ms = w.now_ms + fault.delay_ms
-        c.exchange.flag = FLAG_DI
-        if state != NULL:
-            count(&state.counts[TRAFFIC_FAULT_DELAY])
     if h1_is_drawn(w, fault.abort_per_million):
         if state != NULL:
             count(&state.counts[TRAFFIC_FAULT_ABORT])
@@ -248,6 +244,11 @@ cdef inline int64_t h1_limit_route(
         if rule != NULL and not bucket_take(&rule.limit, to.rule.limit.rate_per_ks,
                                             to.rule.limit.burst, w.now_us, &wait_ms):
             return h1_refuse_rate(w, c, head, state, wait_ms)
+    if h1_is_drawn(w, fault.delay_per_million):
+        c.exchange.wake_ms = w.now_ms + fault.delay_ms
+        c.exchange.flag = FLAG_DI
+        if state != NULL:
+            count(&state.counts[TRAFFIC_FAULT_DELAY])
     return 0
 
 

@@ -17,6 +17,7 @@ from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_drop_upstream, con
 from proxy.fast.detect cimport detect_feed, detect_finish
 from proxy.fast.h1 cimport h1_pump
 from proxy.fast.limits cimport BUF_BYTES
+from proxy.fast.pick cimport pick_connected
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, EINTR, clock_us, errno
 from proxy.fast.reasons cimport (
     HANDLING_OPAQUE, PROTOCOL_HTTP1, PROTOCOL_OPAQUE, PROTOCOL_PENDING, PROTOCOL_TLS,
@@ -45,6 +46,8 @@ cdef inline void intake_to_relay(worker_t* w, conn_t* c) noexcept nogil:
         conn_close(w, c, REASON_PLAINTEXT_REFUSED)
     if c.close_reason != REASON_OPEN or not authz_connection(w, c):
         return
+    if c.up != NULL and c.up.is_connected:
+        pick_connected(w, c)
     c.flows[DOWNSTREAM].held = c.pending
     c.pending = NULL
     if c.up == NULL and not reason:

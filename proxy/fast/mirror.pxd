@@ -2,8 +2,8 @@
 #
 # L5. Copies of requests, for backends that are only to be watched (Gateway API: RequestMirror).
 #
-# Rule 1: a copy is a connection of its own without a downstream: what comes back is thrown away, and
-#         nothing that happens to it is felt by the request.
+# Rule 1: a copy is a connection of its own without a downstream: what comes back is thrown away,
+#         and nothing that happens to it is felt by the request.
 # Rule 2: it is made when the original is answered, of what was kept of it (replay.pxd); a request
 #         that was too large to keep has no copy.
 from libc.stdint cimport uint8_t, uint32_t

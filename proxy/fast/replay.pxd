@@ -2,8 +2,8 @@
 #
 # L5. What was sent of a request, kept while it may have to be sent again: byte for byte.
 #
-# Rule 1: kept whole or not at all. What does not fit is dropped with what was kept before: a request
-#         that is larger than REPLAY_BYTES_MAX is sent once.
+# Rule 1: kept whole or not at all. What does not fit is dropped with what was kept before: a
+#         request that is larger than REPLAY_BYTES_MAX is sent once.
 # Rule 2: all of them together are bounded (REPLAY_TOTAL_BYTES_MAX).
 from libc.stdint cimport uint32_t
 

@@ -328,13 +328,13 @@ cdef struct exchange_t:         # one request and its response; knows no codec
     body_t   request_body
     body_t   response_body
     request_log_t* log          # own; NULL while the access log is off
-    buf_t*   replay             # own: all of it that was sent, while it may be sent again; else NULL
+    buf_t*   replay             # own: what was sent of it, while it may be sent again; else NULL
     buf_t*   edits              # own: what its route changes in heads (edits.pxd); NULL: nothing
     retry_t  retry
     uint64_t deadline_ms        # for all of it; 0: none
     uint64_t try_ms             # for one try; 0: no limit
     uint64_t try_deadline_ms    # of this one; 0: none
-    uint64_t wake_ms            # it waits until then: delayed, or before another try; 0: it does not
+    uint64_t wake_ms            # delayed, or before another try, until then; 0: it does not wait
     uint64_t hash               # of what sticky sessions stick to
     uint64_t try_us             # when this try began
     uint64_t latency_us         # of the try that was answered
@@ -432,6 +432,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
     uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
     uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
+    uint8_t  is_unknown         # counted among those that go out to no service
     uint8_t  is_mirror          # a copy: it has no downstream
     uint32_t mirror_backend     # who gets it, by number
     uint8_t  is_by_host         # requests go where their Host says
@@ -548,6 +549,7 @@ cdef struct worker_t:
     up_t*    dead_ups           # closed in this tick, freed at its end
     fleet_t  fleet              # what is known of backends and endpoints
     uint64_t replay_bytes       # kept by all exchanges
+    uint32_t unknown_count      # connections that go out to addresses of no service
     uint32_t mirror_count       # copies of requests that are under way
     side_t   nobody             # stands in for a side that is not there: fd -1, never ready
     uint64_t random[2]

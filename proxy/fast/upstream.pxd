@@ -15,6 +15,7 @@ from proxy.fast.lookup cimport lookup_mesh
 from proxy.fast.openssl cimport (
     ALPN_ANY_BYTES, ALPN_HTTP_BYTES, ALPN_TCP_BYTES, alpn_any, alpn_http, alpn_tcp, openssl,
 )
+from proxy.fast.pick cimport pick_connected
 from proxy.fast.platform cimport (
     AF_INET, AF_INET6, CLOCK_MONOTONIC, EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET,
     EFD_CLOEXEC, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE, ENETDOWN, ENETUNREACH, ENFILE,
@@ -27,10 +28,11 @@ from proxy.fast.platform cimport (
 )
 from proxy.fast.pool cimport up_give_to
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, FP_DONE, FP_OK, HANDLING_OPAQUE, PHASE_CONNECTING, PHASE_RELAYING,
-    PROTOCOL_HTTP1, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED, REASON_CONNECT_TIMEOUT,
-    REASON_CONNECT_UNREACHABLE, REASON_NO_FDS, REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OPEN,
-    REASON_SOURCE_UNAVAILABLE, REASON_TLS_FAILED, REASON_UPSTREAM_RESET,
+    DIRECTION_INBOUND, FP_DONE, FP_OK, HANDLING_OPAQUE, PHASE_CONNECTING,
+    PHASE_RELAYING, PROTOCOL_HTTP1, REASON_CONNECT_FAILED, REASON_CONNECT_REFUSED,
+    REASON_CONNECT_TIMEOUT, REASON_CONNECT_UNREACHABLE, REASON_NO_FDS, REASON_NO_IDENTITY,
+    REASON_NO_MEMORY, REASON_OPEN, REASON_SOURCE_UNAVAILABLE, REASON_TLS_FAILED,
+    REASON_UPSTREAM_RESET,
 )
 from proxy.fast.shake cimport shake_is_expected, shake_is_possible, shake_pump
 from proxy.fast.slab cimport slab_take
@@ -38,7 +40,7 @@ from proxy.fast.snapshot cimport mesh_t, snapshot_t
 from proxy.fast.states cimport backend_state_t
 from proxy.fast.stats cimport observe
 from proxy.fast.tls cimport tls_new
-from proxy.fast.types cimport TOKEN_UP, conn_t, tls_t, up_t, worker_t
+from proxy.fast.types cimport MODE_RELAY, TOKEN_UP, conn_t, tls_t, up_t, worker_t
 
 
 cdef enum:
@@ -191,6 +193,8 @@ cdef inline void upstream_connected(worker_t* w, conn_t* c) noexcept nogil:
     observe(w.stats.connect_bucket[c.direction], &w.stats.connect_sum_us[c.direction],
             c.connect_us)
     c.up.is_connected = 1
+    if c.mode == MODE_RELAY:
+        pick_connected(w, c)
     c.phase = PHASE_RELAYING
     c.active_ms = w.now_ms
 

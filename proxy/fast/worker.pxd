@@ -26,7 +26,7 @@ from proxy.fast.choose cimport choose_dial_again
 from proxy.fast.conn cimport (
     conn_arm_timer, conn_close, conn_deadline_ms, conn_reap, conn_to_record, conn_unqueue_ready,
 )
-from proxy.fast.fleet cimport fleet_backend, fleet_free, fleet_in_flight, fleet_init
+from proxy.fast.fleet cimport fleet_free, fleet_in_flight, fleet_init
 from proxy.fast.golden cimport golden_free, golden_init
 from proxy.fast.h1 cimport h1_drain, h1_on_deadline, h1_on_timeout, h1_pump, h1_resume
 from proxy.fast.h1_end cimport h1_pump_linger
@@ -40,7 +40,6 @@ from proxy.fast.limits cimport (
 from proxy.fast.listener cimport (
     listener_accept, listener_close, listener_drain, listener_set_paused,
 )
-from proxy.fast.lookup cimport traffic_backend
 from proxy.fast.messages cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
     COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, command_t, dump_t, peer_answer_t, peer_question_t,
@@ -54,7 +53,7 @@ from proxy.fast.platform cimport (
     epoll_create1, epoll_ctl, epoll_event, epoll_wait, eventfd, getrandom, getsockname,
     getsockopt, read, sockaddr, sockaddr_storage, socklen_t, write,
 )
-from proxy.fast.pool cimport pool_close_idle, pool_stop_waiting, up_close
+from proxy.fast.pool cimport pool_close_idle, up_close
 from proxy.fast.reasons cimport (
     DIRECTION_INBOUND, DIRECTION_OUTBOUND, EVENT_STALE, EVENT_WAKE_FAILED, FP_DONE, FP_OK,
     PHASE_CONNECTING, PHASE_HALF_OPEN, REASON_CONNECT_TIMEOUT, REASON_DOWNSTREAM_RESET,
@@ -69,7 +68,6 @@ from proxy.fast.snapshot cimport snapshot_t
 from proxy.fast.stats cimport count
 from proxy.fast.terminate cimport terminate_pump
 from proxy.fast.timer cimport timer_advance, timer_next_due, timer_wait_ms, wheel_init
-from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_RELAY, MODE_TLS, TIMER_CONN,
     TIMER_LISTENER, TIMER_UP, TOKEN_COMMANDS, TOKEN_CONN, TOKEN_LISTENER, TOKEN_UP, UPSTREAM,
@@ -80,6 +78,7 @@ from proxy.fast.upstream cimport (
     TOKEN_KIND_SHIFT, TOKEN_SLOT_MASK, TOKEN_SLOT_SHIFT, reserve_hold, token_make,
     upstream_dialled, upstream_set_local, upstream_set_options, upstream_shake,
 )
+from proxy.fast.waiters cimport waiters_serve
 
 
 # ---- life -------------------------------------------------------------------------------------
@@ -106,7 +105,6 @@ cdef inline int worker_init(
     slab_init(&w.tlss, sizeof(tls_t), connections_max * 3)
     slab_init(&w.peers, sizeof(peer_t), PEERS_MAX)
     golden_init(w)
-    fleet_init(&w.fleet)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
     getrandom(w.fleet.random, sizeof(w.fleet.random), 0)
@@ -116,7 +114,7 @@ cdef inline int worker_init(
     w.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
     w.command_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     w.reserve_fd = -1
-    if w.epoll_fd < 0 or w.command_fd < 0 or not reserve_hold(w):
+    if w.epoll_fd < 0 or w.command_fd < 0 or not reserve_hold(w) or not fleet_init(&w.fleet):
         return FP_DONE
     if not ring_init(&w.commands, sizeof(command_t), command_count):
         return FP_DONE
@@ -278,34 +276,6 @@ cdef inline void worker_on_up(worker_t* w, up_t* up, uint32_t events) noexcept n
         up.side.is_readable = 1
     if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or not h1_is_silent(w, up):
         up_close(w, up, False)
-
-
-# Is there a connection for who waits first, or may one be dialled?
-cdef inline bint worker_has_room(worker_t* w, const pool_t* pool) noexcept nogil:
-    cdef const conn_t* c = pool.first_waiter
-    cdef const backend_t* b = NULL
-    if pool.idle != NULL or pool.live_count == 0:
-        return True
-    if pool.live_count >= w.snapshot.pool_connections_max:
-        return False
-    if c.pick.is_made:
-        b = traffic_backend(w.snapshot.traffic, c.pick.backend)
-    return b == NULL or not b.connections_max or (
-        fleet_backend(&w.fleet, b.number).connections < b.connections_max)
-
-
-# Connections came free while somebody waits for one.
-cdef inline void worker_serve_waiters(worker_t* w) noexcept nogil:
-    cdef uint32_t slot
-    cdef pool_t* pool
-    cdef conn_t* c
-    w.has_room = 0
-    for slot in range(slab_slot_count(&w.pools)):
-        pool = <pool_t*>slab_at(&w.pools, slot)
-        while pool.head.is_live and pool.first_waiter != NULL and worker_has_room(w, pool):
-            c = pool.first_waiter
-            pool_stop_waiting(w, c)
-            h1_resume(w, c)
 
 
 # Idle upstream connections come first among the events of a tick: one that closed, or said what
@@ -588,7 +558,7 @@ cdef inline int worker_tick(worker_t* w, int timeout_ms) noexcept nogil:
         worker_run_ready(w)
     worker_fire_timers(w)
     if w.has_room:
-        worker_serve_waiters(w)
+        waiters_serve(w)
     if load_acquire(&w.must_stop):
         worker_on_commands(w)       # listeners that were on their way to us are ours to close
         worker_stop(w)

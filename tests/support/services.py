@@ -50,7 +50,7 @@ class Backend:
         self.name = name
         self.ip = f"127.1.0.{number}"
         self.listeners = list(listeners)
-        self.silent = set(silent)  # numbers of those whose backlog is full
+        self.silent = set(silent)  # numbers of those that accept nobody
 
     def slices(self, states: Sequence[str] = ()) -> list[Object]:
         """One EndpointSlice for each endpoint, because each has another port."""
@@ -78,6 +78,7 @@ class Backend:
         host, port = address_of(self.listeners[number])
         self.listeners[number].close()
         self.listeners[number] = self.rig.keep(sockets.bound(host, port=port))
+        self.silent.add(number)
 
     def expect_no_more(self, seconds: float = 0.05) -> None:
         wanted = [sock for at, sock in enumerate(self.listeners) if at not in self.silent]

@@ -10,6 +10,7 @@ from tests.support.http import Stream, Talk, chunked, request, response
 from tests.support.rig import Route
 from tests.support.services import EAGER, NEVER_OUT, Backend, Cluster, Try
 from tests.support.sockets import expect_reset, expect_silence, reset
+from tests.support.traffic import route, rule, to
 from tests.support.transfers import MIB, Payload
 from tests.support.waiting import eventually
 
@@ -282,7 +283,7 @@ def test_each_try_goes_to_another_endpoint_and_knows_its_number(cluster: Cluster
     for _ in range(10):
         down = cluster.connect()
         down.send(request("/"))
-        tries = []
+        tries: list[int] = []
         for number in range(3):
             up = backend.accept(but=tries)
             count = up.request().get(b"remora-attempt-count")
@@ -530,6 +531,21 @@ def test_a_post_of_which_not_a_byte_was_taken_goes_out_on_another_connection(
     backend.expect_no_more()
 
 
+def test_an_endpoint_that_resets_before_it_was_asked_is_passed_over(cluster: Cluster) -> None:
+    backend = web(cluster, 2)
+    down = cluster.connect()
+    dialled = backend.accept()
+    rows = cluster.proxy.connections
+    eventually("the dial", lambda: [r["phase"] for r in rows()] == ["relaying"])
+    with cluster.proxy.held():
+        down.send(request("/pay", method="POST", body=b"once"))
+        reset(dialled.sock)
+    up = backend.accept(but=[dialled.number])
+    assert up.request().body == b"once"
+    answer(up)
+    assert down.response().body == b"ok"
+
+
 def test_the_same_where_there_is_no_service(route: Route) -> None:
     talk = Talk(route)
     dialled = talk.accept()
@@ -628,6 +644,26 @@ def fail_all(backend: Backend) -> int:
         up.request()
         up.sock.close()
         total += 1
+
+
+def test_a_post_that_is_kept_for_a_mirror_is_not_sent_twice(cluster: Cluster) -> None:
+    never = {"outlierDetection": NEVER_OUT}
+    backend = cluster.service("web", 2, policy=never, annotations=EAGER)
+    shadow = cluster.service("shadow", 1)
+    mirror = {
+        "type": "RequestMirror",
+        "requestMirror": {"backendRef": {"name": "shadow", "port": 80}},
+    }
+    cluster.add(route("r", rule(to("web"), filters=[mirror])))
+    cluster.start(PLAIN)
+    down = cluster.connect()
+    down.send(request("/pay", method="POST", body=b"x"))
+    up = backend.accept()
+    up.request()
+    fin(up)
+    failed(down)
+    for listening in (backend, shadow):
+        listening.expect_no_more()
 
 
 def test_no_attempts_means_none(cluster: Cluster) -> None:

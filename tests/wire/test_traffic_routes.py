@@ -23,8 +23,9 @@ def routed(cluster: Cluster, *rules: Object, names: tuple[str, ...] = ("a", "b")
     cluster.start(PLAIN)
 
 
-def filtered(*filters: Object, path: str = "", **fields: object) -> Object:
-    return rule(to("a", **fields), path=path, filters=list(filters))
+def filtered(*filters: Object, path: str = "", of_backend: Object | None = None) -> Object:
+    more = [of_backend] if of_backend else []
+    return rule(to("a", filters=more), path=path, filters=list(filters))
 
 
 def modifier(
@@ -92,37 +93,44 @@ def test_pipelined_requests_go_to_their_services_and_answers_keep_their_order(
         assert down.response().body == b"%d" % number
 
 
-@pytest.mark.parametrize(
-    ("match", "text", "fits"),
-    [
-        ({"path": {"type": "Exact", "value": "/x"}}, request("/x?y"), True),
-        ({"path": {"type": "Exact", "value": "/x"}}, request("/x/"), False),
-        ({"path": {"value": "/x"}}, request("/x/y"), True),
-        ({"path": {"value": "/x"}}, request("/xy"), False),
-        ({"path": {"value": "/x"}}, request("/%78"), True),
-        ({"path": {"type": "RegularExpression", "value": "/[0-9]+"}}, request("/42"), True),
-        ({"path": {"type": "RegularExpression", "value": "/[0-9]+"}}, request("/42a"), False),
-        ({"method": "PUT"}, request(method="PUT"), True),
-        ({"method": "PUT"}, request(), False),
-        ({"headers": [{"name": "X-A", "value": "b"}]}, request("/", "x-a: b"), True),
-        ({"headers": [{"name": "X-A", "value": "b"}]}, request("/", "x-a: B"), False),
-        ({"headers": [{"name": "X-A", "value": "b"}]}, request("/"), False),
-        ({"queryParams": [{"name": "q", "value": "1 2"}]}, request("/?p&q=1+2"), True),
-        ({"queryParams": [{"name": "q", "value": "1"}]}, request("/?q=2&q=1"), False),
-        ({"path": {"value": "/x"}}, request("http://a.example/x"), True),
-        ({"path": {"value": "/"}}, request("http://a.example"), True),
-        ({"path": {"value": "/x"}}, request("*", method="OPTIONS"), False),
-    ],
+# A match, a request, and whether it fits.
+MATCHES: Final[tuple[tuple[Object, bytes, bool], ...]] = (
+    ({"path": {"type": "Exact", "value": "/x"}}, request("/x?y"), True),
+    ({"path": {"type": "Exact", "value": "/x"}}, request("/x/"), False),
+    ({"path": {"value": "/x"}}, request("/x/y"), True),
+    ({"path": {"value": "/x"}}, request("/xy"), False),
+    ({"path": {"value": "/x"}}, request("/%78"), True),
+    ({"path": {"type": "RegularExpression", "value": "/[0-9]+"}}, request("/42"), True),
+    ({"path": {"type": "RegularExpression", "value": "/[0-9]+"}}, request("/42a"), False),
+    ({"method": "PUT"}, request(method="PUT"), True),
+    ({"method": "PUT"}, request(), False),
+    ({"headers": [{"name": "X-A", "value": "b"}]}, request("/", "x-a: b"), True),
+    ({"headers": [{"name": "X-A", "value": "b"}]}, request("/", "x-a: B"), False),
+    ({"headers": [{"name": "X-A", "value": "b"}]}, request("/"), False),
+    ({"queryParams": [{"name": "q", "value": "1 2"}]}, request("/?p&q=1+2"), True),
+    ({"queryParams": [{"name": "q", "value": "1"}]}, request("/?q=2&q=1"), False),
+    ({"path": {"value": "/x"}}, request("http://a.example/x"), True),
+    ({"path": {"value": "/"}}, request("http://a.example"), True),
+    ({"path": {"value": "/x"}}, request("*", method="OPTIONS"), False),
 )
+
+
 def test_a_request_that_fits_goes_where_the_rule_says_and_any_other_gets_404(
-    cluster: Cluster, match: Object, text: bytes, *, fits: bool
+    cluster: Cluster,
 ) -> None:
-    routed(cluster, {"matches": [match], "backendRefs": [to("a")]})
-    if fits:
-        cluster.served(text, by="a")
-    else:
-        assert cluster.ask(text).get(b"remora-error") == b"no_route"
-        assert cluster.ended(404, "NR") == 1
+    """A service for each match."""
+    names = [f"s{number}" for number in range(len(MATCHES))]
+    for name, (match, _, _) in zip(names, MATCHES, strict=True):
+        cluster.service(name, 1)
+        only = {"matches": [match], "backendRefs": [to(name)]}
+        cluster.add(route(f"r-{name}", only, to=name))
+    cluster.start(PLAIN)
+    for name, (match, text, fits) in zip(names, MATCHES, strict=True):
+        if fits:
+            cluster.served(text, name)
+        else:
+            assert cluster.ask(text, name).get(b"remora-error") == b"no_route", (match, text)
+    assert cluster.ended(404, "NR") == sum(not fits for _, _, fits in MATCHES)
 
 
 def test_requests_without_a_route_leave_the_connection_open(cluster: Cluster) -> None:
@@ -187,7 +195,7 @@ def test_a_service_without_endpoints_is_answered_with_503(cluster: Cluster) -> N
 def test_request_headers_are_set_added_and_removed_whatever_their_case(cluster: Cluster) -> None:
     changes = modifier(set={"X-Set": "s"}, add={"X-Add": "a"}, remove=("X-Gone",))
     of_backend = modifier(set={"x-b": "back"}, remove=("X-Both",))
-    routed(cluster, filtered(changes, filters=[of_backend]))
+    routed(cluster, filtered(changes, of_backend=of_backend))
     text = request(
         *("/", "x-SET: 1", "X-Set: 2", "x-add: 0", "X-GONE: 1", "x-gone: 2", "x-both: 3", "X-K: k")
     )
@@ -205,7 +213,7 @@ def test_request_headers_are_set_added_and_removed_whatever_their_case(cluster: 
 def test_response_headers_are_changed_in_answers_of_upstreams_only(cluster: Cluster) -> None:
     changes = modifier("response", set={"X-Set": "s"}, add={"Via": "r"}, remove=("Server",))
     of_backend = modifier("response", add={"X-Of": "a"})
-    routed(cluster, filtered(changes, filters=[of_backend]))
+    routed(cluster, filtered(changes, of_backend=of_backend))
     down = cluster.connect()
     down.send(request("/"))
     up = cluster.backends["a"].accept()
@@ -216,7 +224,7 @@ def test_response_headers_are_changed_in_answers_of_upstreams_only(cluster: Clus
     answered = down.response()
     assert answered.fields == [
         *((b"Via", b"q"), (b"Content-Length", b"2")),
-        *((b"x-set", b"s"), (b"Via", b"r"), (b"X-Of", b"a")),
+        *((b"x-set", b"s"), (b"via", b"r"), (b"x-of", b"a")),
     ]
     up.sock.close()
     cluster.backends["a"].refuse(0)
@@ -250,33 +258,41 @@ def test_a_request_with_edits_cut_at_any_byte_is_changed_the_same(cluster: Clust
 # ---- rewrites -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "asked", "wanted"),
-    [  # gateway-api: HTTPPathModifier.replacePrefixMatch
-        ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
-        ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
-        ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
-        ("/foo/", "/xyz/", "/foo/bar", "/xyz/bar"),
-        ("/foo", "/xyz", "/foo", "/xyz"),
-        ("/foo", "/xyz", "/foo/", "/xyz/"),
-        ("/foo", "", "/foo/bar", "/bar"),
-        ("/foo", "", "/foo/", "/"),
-        ("/foo", "", "/foo", "/"),
-        ("/foo", "/", "/foo/", "/"),
-        ("/foo", "/", "/foo", "/"),
-        ("/", "/xyz", "/", "/xyz/"),
-        ("/", "/xyz", "/foo", "/xyz/foo"),
-        ("/foo", "/xyz", "/foo?a=/foo&b", "/xyz?a=/foo&b"),
-        ("/foo", "/xyz", "http://a.example/foo/bar?q", "/xyz/bar?q"),
-    ],
+# Gateway API's table, HTTPPathModifier.replacePrefixMatch, and some more: prefix, replacement, what
+# is asked, what arrives.
+PREFIXES: Final = (
+    ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
+    ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo/", "/xyz/", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/xyz", "/foo", "/xyz"),
+    ("/foo", "/xyz", "/foo/", "/xyz/"),
+    ("/foo", "", "/foo/bar", "/bar"),
+    ("/foo", "", "/foo/", "/"),
+    ("/foo", "", "/foo", "/"),
+    ("/foo", "/", "/foo/", "/"),
+    ("/foo", "/", "/foo", "/"),
+    ("/", "/xyz", "/", "/xyz/"),
+    ("/", "/xyz", "/foo", "/xyz/foo"),
+    ("/foo", "/xyz", "/foo?a=/foo&b", "/xyz?a=/foo&b"),
+    ("/foo", "/xyz", "http://a.example/foo/bar?q", "/xyz/bar?q"),
 )
-def test_prefixes_are_replaced_as_gateway_api_says(
-    cluster: Cluster, old: str, new: str, asked: str, wanted: str
-) -> None:
-    routed(cluster, filtered(rewriting(path=prefix(new)), path=old))
-    got, _ = cluster.served(request(asked), by="a")
-    assert target(got) == wanted.encode()
-    assert got.get(b"host") == b"a.example"
+
+
+def test_prefixes_are_replaced_as_gateway_api_says(cluster: Cluster) -> None:
+    rules = [
+        {
+            "matches": [{"path": {"value": old}, "headers": [{"name": "x-case", "value": f"{i}"}]}],
+            "filters": [rewriting(path=prefix(new))],
+            "backendRefs": [to("a")],
+        }
+        for i, (old, new, _, _) in enumerate(PREFIXES)
+    ]
+    routed(cluster, *rules)
+    for i, (old, new, asked, wanted) in enumerate(PREFIXES):
+        got, _ = cluster.served(request(asked, f"x-case: {i}"), by="a")
+        assert target(got) == wanted.encode(), (old, new, asked)
+        assert got.get(b"host") == b"a.example"
 
 
 @pytest.mark.parametrize("asked", ["/old", "/old/x", "http://a.example/old"])
@@ -334,38 +350,44 @@ def test_a_path_that_gets_too_long_is_refused(cluster: Cluster) -> None:
 # ---- redirects ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fields", "asked", "status", "location"),
-    [
-        ({"scheme": "https"}, "/p?q=1", 302, "https://a.example/p?q=1"),
-        ({"hostname": "h.example"}, "/p", 302, "http://h.example/p"),
-        ({"port": 8080}, "/p", 302, "http://a.example:8080/p"),
-        ({"port": 80}, "/p", 302, "http://a.example/p"),
-        ({"scheme": "https", "port": 443}, "/p", 302, "https://a.example/p"),
-        ({"scheme": "https", "port": 80}, "/p", 302, "https://a.example:80/p"),
-        ({"statusCode": 301}, "/p", 301, "http://a.example/p"),
-        ({"path": full("/all")}, "/p/x?q", 302, "http://a.example/all?q"),
-        ({"path": prefix("/new")}, "/p/x?q", 302, "http://a.example/new/x?q"),
-        (
-            {"scheme": "https", "hostname": "h", "port": 1, "path": full("/"), "statusCode": 301},
-            "/p",
-            301,
-            "https://h:1/",
-        ),
-        ({"scheme": "https"}, "http://b.example:81/p", 302, "https://b.example/p"),
-    ],
+# What the filter says, what is asked, and the answer.
+REDIRECTS: Final[tuple[tuple[Object, str, int, str], ...]] = (
+    ({"scheme": "https"}, "/p?q=1", 302, "https://a.example/p?q=1"),
+    ({"hostname": "h.example"}, "/p", 302, "http://h.example/p"),
+    ({"port": 8080}, "/p", 302, "http://a.example:8080/p"),
+    ({"port": 80}, "/p", 302, "http://a.example/p"),
+    ({"scheme": "https", "port": 443}, "/p", 302, "https://a.example/p"),
+    ({"scheme": "https", "port": 80}, "/p", 302, "https://a.example:80/p"),
+    ({"statusCode": 301}, "/p", 301, "http://a.example/p"),
+    ({"path": full("/all")}, "/p/x?q", 302, "http://a.example/all?q"),
+    ({"path": prefix("/new")}, "/p/x?q", 302, "http://a.example/new/x?q"),
+    (
+        {"scheme": "https", "hostname": "h", "port": 1, "path": full("/"), "statusCode": 301},
+        "/p",
+        301,
+        "https://h:1/",
+    ),
+    ({"scheme": "https"}, "http://b.example:81/p", 302, "https://b.example/p"),
 )
-def test_a_redirect_says_where_to(
-    cluster: Cluster, fields: Object, asked: str, status: int, location: str
-) -> None:
-    only = {"matches": [{"path": {"value": "/p"}}], "filters": [redirecting(**fields)]}
-    routed(cluster, only, names=())
+
+
+def test_a_redirect_says_where_to(cluster: Cluster) -> None:
+    rules = [
+        {
+            "matches": [
+                {"path": {"value": "/p"}, "headers": [{"name": "x-case", "value": f"{i}"}]}
+            ],
+            "filters": [redirecting(**fields)],
+        }
+        for i, (fields, _, _, _) in enumerate(REDIRECTS)
+    ]
+    routed(cluster, *rules, names=())
     down = cluster.connect()
-    for _ in range(2):
-        down.send(request(asked))
+    for i, (fields, asked, status, location) in enumerate(REDIRECTS):
+        down.send(request(asked, f"x-case: {i}"))
         answered = down.response()
-        assert (answered.status, answered.get(b"location")) == (status, location.encode())
-    assert cluster.ended(status, "-") == 2
+        assert (answered.status, answered.get(b"location")) == (status, location.encode()), fields
+    assert cluster.ended(302, "-") + cluster.ended(301, "-") == len(REDIRECTS)
 
 
 def test_a_redirect_without_a_host_keeps_the_port_that_was_asked(cluster: Cluster) -> None:

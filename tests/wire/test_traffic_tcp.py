@@ -1,5 +1,6 @@
 """Bytes of no protocol, to services: spread, dialled elsewhere, limited, protected."""
 
+import contextlib
 import socket
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.rig import Rig
 from tests.support.services import EAGER, NEVER_OUT, Backend, Cluster, Try
 from tests.support.sockets import (
     address_of,
+    expect_refusal,
     expect_reset,
     expect_silence,
     receive_exactly,
@@ -30,10 +32,14 @@ kinds = pytest.mark.parametrize("flags", [OPAQUE, ()], ids=["opaque", "detected"
 
 
 def web(
-    cluster: Cluster, count: int, *flags: str, full: tuple[int, ...] = (), **policy: Object
+    cluster: Cluster,
+    count: int,
+    *flags: str,
+    full: tuple[int, ...] = (),
+    policy: Object | None = None,
 ) -> Backend:
-    never = {"outlierDetection": NEVER_OUT}
-    backend = cluster.service("web", count, full=full, policy=never | policy, annotations=EAGER)
+    said = {"outlierDetection": NEVER_OUT} | (policy or {})
+    backend = cluster.service("web", count, full=full, policy=said, annotations=EAGER)
     cluster.start(*flags)
     return backend
 
@@ -51,7 +57,7 @@ def talk(cluster: Cluster, backend: Backend) -> tuple[socket.socket, Try]:
 
 @kinds
 def test_connections_are_spread_over_endpoints(cluster: Cluster, flags: tuple[str, ...]) -> None:
-    backend = web(cluster, 3, *flags, **ROUND)
+    backend = web(cluster, 3, *flags, policy=ROUND)
     found = Counter(talk(cluster, backend)[1].number for _ in range(9))
     assert found == {0: 3, 1: 3, 2: 3}
 
@@ -70,7 +76,7 @@ def test_an_endpoint_that_does_not_answer_is_passed_over(
     cluster: Cluster, flags: tuple[str, ...]
 ) -> None:
     pool = {"connectionPool": {"tcp": {"connectTimeout": "200ms"}}}
-    backend = web(cluster, 2, *flags, full=(0,), **pool)
+    backend = web(cluster, 2, *flags, full=(0,), policy=pool)
     for _ in range(4):
         down = cluster.connect().sock
         down.sendall(b"\x00up")
@@ -83,18 +89,14 @@ def test_a_service_that_refuses_everywhere_resets(cluster: Cluster, flags: tuple
     backend = web(cluster, 2, *flags)
     for number in range(2):
         backend.refuse(number)
-    down = cluster.connect().sock
-    down.sendall(b"\x00up")
-    expect_reset(down)
+    expect_refusal(cluster.doors["web"])
     cluster.proxy.wait_closed("connect_refused")
 
 
 @kinds
 def test_a_service_without_endpoints_resets(cluster: Cluster, flags: tuple[str, ...]) -> None:
     web(cluster, 0, *flags)
-    down = cluster.connect().sock
-    down.sendall(b"\x00up")
-    expect_reset(down)
+    expect_refusal(cluster.doors["web"])
     cluster.proxy.wait_closed("no_endpoint")
 
 
@@ -102,12 +104,10 @@ def test_a_service_without_endpoints_resets(cluster: Cluster, flags: tuple[str, 
 def test_connections_above_the_most_are_reset_and_the_others_stay(
     cluster: Cluster, flags: tuple[str, ...]
 ) -> None:
-    backend = web(cluster, 2, *flags, connectionPool={"tcp": {"maxConnections": 2}})
+    backend = web(cluster, 2, *flags, policy={"connectionPool": {"tcp": {"maxConnections": 2}}})
     first, second = talk(cluster, backend), talk(cluster, backend)
     for _ in range(2):
-        down = cluster.connect().sock
-        down.sendall(b"\x00up")
-        expect_reset(down)
+        expect_refusal(cluster.doors["web"])
     assert cluster.event("overflow_connections") >= 2
     first[0].close()
     first[1].expect_end()
@@ -122,7 +122,7 @@ def test_connections_above_the_most_are_reset_and_the_others_stay(
 @kinds
 def test_a_source_sticks_to_its_endpoint(cluster: Cluster, flags: tuple[str, ...]) -> None:
     sticky = {"loadBalancer": {"consistentHash": {"useSourceIp": True}}}
-    backend = web(cluster, 4, *flags, **sticky)
+    backend = web(cluster, 4, *flags, policy=sticky)
     chosen: dict[str, set[int]] = {}
     for number in range(36):
         source = f"127.3.0.{number % 12 + 1}"
@@ -151,7 +151,7 @@ def test_an_upstream_that_speaks_first_is_heard(cluster: Cluster) -> None:
 
 def test_relays_have_the_idle_time_of_their_service(cluster: Cluster) -> None:
     pool = {"connectionPool": {"tcp": {"idleTimeout": "300ms"}}}
-    backend = web(cluster, 1, *OPAQUE, **pool)
+    backend = web(cluster, 1, *OPAQUE, policy=pool)
     down, _ = talk(cluster, backend)
     expect_silence(down, 0.1)
     expect_reset(down)
@@ -159,7 +159,7 @@ def test_relays_have_the_idle_time_of_their_service(cluster: Cluster) -> None:
 
 
 def test_endpoints_that_leave_keep_their_connections(cluster: Cluster) -> None:
-    backend = web(cluster, 2, *OPAQUE, **ROUND)
+    backend = web(cluster, 2, *OPAQUE, policy=ROUND)
     pairs = [talk(cluster, backend) for _ in range(4)]
     cluster.change("web", "gone", "ready")
     for down, up in pairs:
@@ -172,7 +172,7 @@ def test_endpoints_that_leave_keep_their_connections(cluster: Cluster) -> None:
 def test_connections_that_fail_are_counted_no_longer(cluster: Cluster) -> None:
     """Least requests: an endpoint whose connections were reset is as free as before."""
     least = {"loadBalancer": {"simple": "LEAST_REQUEST"}}
-    backend = web(cluster, 2, *OPAQUE, **least)
+    backend = web(cluster, 2, *OPAQUE, policy=least)
     for _ in range(12):
         down, up = talk(cluster, backend)
         reset(up.sock)
@@ -241,11 +241,11 @@ def test_an_endpoint_that_is_somebody_else_gets_no_byte(
     backend = meshed(cluster, kit, *OPAQUE, count=1)
     down = cluster.connect().sock
     down.sendall(b"\x00secret")
-    up = backend.accept()
     svid = kit.svid(GOOD.but(uris=("spiffe://cluster.local/ns/shop/sa/thief",)))
-    thief = TlsEnd(up.sock, tls.context(svid), is_server=True)
-    with pytest.raises((tls.TlsRefused, ConnectionError)):
-        thief.shake().recv()
+    for _ in range(3):  # it is dialled again: nobody has heard a byte
+        thief = TlsEnd(backend.accept().sock, tls.context(svid), is_server=True)
+        with pytest.raises((tls.TlsRefused, ConnectionError)):
+            thief.shake().recv()
     expect_reset(down)
 
 
@@ -298,3 +298,18 @@ def test_requests_are_counted_by_what_carries_them(rig: Rig, kit: MeshKit, tmp_p
         assert down.response().body == b"ok"
     metrics = cluster.proxy.metrics()
     assert [metrics("request_total", tls=word) for word in ("true", "false")] == [2, 2]
+
+
+def test_destinations_of_no_service_have_a_limit_of_their_own(rig: Rig) -> None:
+    route = rig.route("--unknown-connections-max", "2")
+    first, second = route.pairs(2)
+    with contextlib.suppress(ConnectionResetError):  # it may come before connect() is back
+        expect_reset(route.connect())
+    route.proxy.wait_closed("limit_upstream")
+    first.downstream.sendall(b"\x00still here")
+    assert first.upstream.recv(100) == b"\x00still here"
+    second.downstream.close()
+    assert second.upstream.recv(1) == b""
+    second.upstream.close()
+    eventually("its place is free", lambda: route.proxy.closed("ok") == 1)
+    assert route.pair().downstream

@@ -80,6 +80,7 @@ def test_a_deadline_ends_a_wait_in_the_queue(cluster: Cluster) -> None:
     deadline(cluster, late.response())
     up.send(response(b"1"))
     assert first.response().body == b"1"
+    late = cluster.connect()
     late.send(request("/3"))
     assert up.request().line == b"GET /3 HTTP/1.1"
     up.send(response(b"3"))
@@ -261,6 +262,7 @@ def test_a_wait_in_the_queue_that_takes_a_whole_try_is_given_up(cluster: Cluster
     told(cluster, late.response(), b"try_timeout", "UT", "timeout_try")
     up.send(b"56789")
     assert first.exactly(5) == b"56789"
+    late = cluster.connect()
     late.send(request("/3"))
     assert up.request().line == b"GET /3 HTTP/1.1"
     up.send(response(b"3"))

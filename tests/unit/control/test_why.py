@@ -8,6 +8,7 @@ import pytest
 
 from proxy import ctl_config, ctl_why
 from proxy.config import Config, read_config
+from proxy.engine import Engine
 from proxy.policy.watch import PolicyWatch
 from proxy.traffic.describe import config as described
 from proxy.traffic.why import Question, WhyError, why
@@ -59,7 +60,10 @@ class Told:
         return decoded
 
     def page(self, service_name: str = "") -> dict[str, Any]:
-        decoded: dict[str, Any] = json.loads(json.dumps(described(self.watch, service_name, 1000)))
+        engine = Engine(1, 1)
+        page = described(self.watch, engine, service_name, 1000)
+        engine.stop()
+        decoded: dict[str, Any] = json.loads(json.dumps(page))
         return decoded
 
 
