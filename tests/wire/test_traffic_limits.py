@@ -500,7 +500,7 @@ def test_what_leaves_is_drained_and_not_cut(cluster: Cluster) -> None:
 
 
 def test_a_retry_does_not_go_to_who_has_left(cluster: Cluster) -> None:
-    backend = web(cluster, 2, retry_backoff="700ms")
+    backend = web(cluster, 2, retry_backoff="2s")
     down, up = begin(cluster, backend)
     other = 1 - up.number
     states = ["ready", "ready"]
@@ -514,7 +514,7 @@ def test_a_retry_does_not_go_to_who_has_left(cluster: Cluster) -> None:
 
 
 def test_a_service_that_leaves_in_the_pause_is_told(cluster: Cluster) -> None:
-    backend = web(cluster, 2, retry_backoff="700ms")
+    backend = web(cluster, 2, retry_backoff="2s")
     down, up = begin(cluster, backend)
     up.sock.close()
     cluster.objects.clear()
