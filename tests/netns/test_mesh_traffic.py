@@ -138,7 +138,10 @@ def test_an_endpoint_that_dies_is_taken_out_and_comes_back_when_it_is_healed(
     )
     with running(pods, "ipv4", left_flags=flags(manifests)) as mesh:
         web = "10.96.0.1", 80
-        out = lambda: mesh.left.sidecar.metrics()("remora_traffic_ejected_endpoints")  # noqa: E731
+
+        def out() -> float:
+            return mesh.left.sidecar.metrics()("remora_traffic_ejected_endpoints")
+
         assert {answer.status for answer in ask(mesh, web, 30)} == {200}
         assert out() == 0
         lose(pods, hosts[1])

@@ -82,8 +82,9 @@ class Load:
         return not any(future.done() for future in self._futures)
 
     def _ask(self, client: int) -> None:
+        stream = Stream(self._rig.connect(self._door))
         for number in count():
-            if number % KEPT_REQUESTS == 0:
+            if number and number % KEPT_REQUESTS == 0:
                 stream = Stream(self._rig.connect(self._door))
             path = PATHS[(number * 7 + client) % len(PATHS)]
             oldest = self._judge.newest
