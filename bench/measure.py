@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bench.generator import Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
+from bench.manifests import changing
 from bench.peer import Peer
 from bench.proc import Cpu, Memory, busiest, busy_ns, cpu, memory, threads
 from bench.running import Cores, Place, Running, deployed, upstream
@@ -77,6 +78,7 @@ class Bench:
         return Place(
             *(upstream_port, self.connections_allowed, self.cores.proxy, workload.family),
             services=SERVICES if workload.scraped else 0,
+            manifests=workload.services,
             identities=self.identities,
         )
 
@@ -101,7 +103,10 @@ def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sam
             sample = replace(sample, offered_rate=timing.rate, connections=workload.connections)
             if workload.idle:
                 return sample
-            with _scraper(workload, peer, proxy, core) as scraper:
+            with (
+                _scraper(workload, peer, proxy, core) as scraper,
+                changing(proxy.manifests if workload.changed else None, upstream_port),
+            ):
                 return _run(sample, warm, proxy.pids, upstream_pid, bench.cores, scraper)
 
 

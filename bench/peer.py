@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from bench import BENCH, ROOT
+from bench import BENCH, ROOT, manifests
 from bench.identities import CLIENT, CLIENT_ID, SERVER, SERVER_ID, SERVER_NAME
 from bench.workloads import (
     BULK_DOWN,
@@ -51,6 +51,7 @@ class Job:
     directory: Path
     family: str = TCP.name
     service_ports: tuple[int, ...] = ()  # for services that nobody answers for: see series.py
+    manifests: Path | None = None  # Services, one of which stands for the upstream
     side: str = ""  # of mutual TLS: CLIENT speaks it to the upstream, SERVER to the downstream
     identities: Path = Path()
 
@@ -98,7 +99,8 @@ class Peer:
     tls_words: tuple[str, ...] = ()  # make the program tell its TLS library
     variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
     names_services: bool = False  # whether metrics tell destinations apart by configured names
-    only: tuple[Workload, ...] = WORKLOADS
+    reads_manifests: bool = False
+    only: tuple[Workload, ...] = tuple(work for work in WORKLOADS if not work.services)
 
     def binary(self) -> str:
         """Path of the program; raises PeerMissingError."""
@@ -185,6 +187,8 @@ def _run_envoy(binary: str, job: Job) -> list[str]:
 
 def _run_remora(binary: str, job: Job) -> list[str]:
     target = f"127.0.0.1:{job.upstream_port}"
+    if job.manifests:
+        target = f"{manifests.CLUSTER_IP}:{manifests.PORT}"
     listen = "--listen-mtls" if job.side == SERVER else "--listen"
     words = [*_launch(binary), "proxy", "--no-interception", "--workers", "1"]
     words += [listen, f"127.0.0.1:{job.port}={target}"]
@@ -193,6 +197,8 @@ def _run_remora(binary: str, job: Job) -> list[str]:
     if job.side == CLIENT:
         words += ["--mesh", f"{target}={SERVER_ID}"]
     words += ["--admin", f"127.0.0.1:{job.admin_port}", "--connections-max", str(job.connections)]
+    if job.manifests:
+        words += ["--manifests", str(job.manifests), "--namespace", manifests.NAMESPACE]
     if job.service_ports:
         words += ["--metrics-series-max", "2900"]  # room for all of them: more than 2,000 in all
     for number, port in enumerate(job.service_ports, 1):
@@ -212,6 +218,7 @@ HAPROXY: Final = Peer(
     metrics_path="/metrics",
     http_extras="counters, averages of times; no histograms, no x-request-id, no traceparent",
     tls_words=("-vv",),
+    only=WORKLOADS,  # where Services are measured it is the yardstick, and has its one upstream
 )
 NGINX: Final = Peer(
     "nginx",
@@ -243,6 +250,8 @@ REMORA: Final = Peer(
     http_extras="defaults: counters, histograms, x-request-id, traceparent",
     tls_words=("-m", "OpenSSL.debug"),
     names_services=True,
+    reads_manifests=True,
+    only=WORKLOADS,
 )
 HAPROXY_BULK: Final = replace(
     HAPROXY,

@@ -52,6 +52,8 @@ class Plan:
 def _suits(peer: Peer, workload: Workload) -> bool:
     if workload.scraped and peer.metrics_path is None:
         return False
+    if workload.changed and not peer.reads_manifests:
+        return False
     needs_proxy = workload.idle or workload.mtls == TO_SERVER
     return workload in peer.only and not (needs_proxy and peer.command is None)
 

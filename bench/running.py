@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
+from bench import manifests
 from bench.asking import item_request
 from bench.build import program
 from bench.identities import CLIENT, SERVER, context
@@ -21,7 +22,7 @@ from bench.peer import Job, Peer
 from bench.proc import session
 from bench.workloads import HTTP, MTLS, PAIR, TCP, Family, Workload
 
-START_SECONDS_MAX: Final = 20.0
+START_SECONDS_MAX: Final = 60.0  # of which 5,000 Services take ten
 STOP_SECONDS_MAX: Final = 5.0
 POLL_SECONDS: Final = 0.0005  # the resolution of the time to ready
 # bench/c/framing.h: a head alone, which asks for 16 bytes. What must come first of the answer's
@@ -61,6 +62,7 @@ class Running:
     answer_ms: float | None = None
     ready_ms: float | None = None  # first 200 of its readiness endpoint, if it has one
     service_ports: tuple[int, ...] = ()  # where it listens for services, if it can
+    manifests: Path | None = None  # what it reads its Services from
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Place:
     core: int
     family: Family = TCP
     services: int = 0  # how many named destinations it has besides, if it can name any
+    manifests: int = 0  # how many Services it is to read, if it can
     side: str = ""  # of mutual TLS; see Job
     identities: Path = Path()
 
@@ -166,12 +169,17 @@ def running(peer: Peer, place: Place) -> Iterator[Running]:
         directory = Path(name)
         directory.chmod(0o755)
         port, admin_port, *service_ports = free_ports(2 + place.services)
+        folder = None
+        if place.manifests and peer.reads_manifests:
+            folder = directory / "manifests"
+            manifests.write(folder, place.manifests, place.upstream_port)
         job = Job(
             *(port, place.upstream_port, admin_port, place.connections, directory),
             family=place.family.name,
             service_ports=tuple(service_ports),
             side=place.side,
             identities=place.identities,
+            manifests=folder,
         )
         command = peer.command(peer.binary(), job)
         log = stack.enter_context((directory / "log").open("w+"))
@@ -213,7 +221,10 @@ def _await_ready(peer: Peer, job: Job, process: subprocess.Popen[str], began: fl
                 ready_ms = (time.monotonic() - began) * 1000
         time.sleep(POLL_SECONDS)
     ports = job.service_ports if peer.names_services else ()
-    return Running(job.port, job.admin_port, (process.pid,), answer_ms, ready_ms, ports)
+    pids = (process.pid,)
+    return Running(
+        job.port, job.admin_port, pids, answer_ms, ready_ms, ports, manifests=job.manifests
+    )
 
 
 def answers(port: int, request: bytes, wanted: int, tls: ssl.SSLContext | None = None) -> bytes:

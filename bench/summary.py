@@ -89,6 +89,13 @@ class Results:
         together = self.latency(work, peer).percentile(percent) / before
         return Figure(together, rounds.low, rounds.high)
 
+    def cpu_moved(self, peer: str, work: Workload, to: Workload) -> Figure | None:
+        """CPU for one unit against that of another workload in the same round."""
+        base = {s.round: _cpu_us(s, to) for s in self._proxied(to, peer)}
+        return Figure.of(
+            _cpu_us(s, work) / base[s.round] for s in self._proxied(work, peer) if base.get(s.round)
+        )
+
     def waited_us(self, workload: str, peer: str) -> Figure | None:
         """Microseconds a second that the proxy's busiest thread waited for its core."""
         samples = self.of(workload, peer)

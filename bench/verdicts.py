@@ -12,6 +12,8 @@ from bench.workloads import (
     HTTP_DOWN,
     HTTP_HALF,
     HTTP_SCRAPE,
+    HTTP_SERVICE,
+    HTTP_SERVICES,
     HTTP_UP,
     IDLE,
     MTLS,
@@ -88,6 +90,13 @@ def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
         *_bulk(results, (HTTP_DOWN, HTTP_UP), variants),
         _latency(results, HTTP_HALF),
         Verdict("p99 at half load while scraped against not scraped", 1.1, "x", moved, note),
+        _cpu(results, HTTP_SERVICES, 0.8, ["haproxy"], "HAProxy"),
+        Verdict(
+            "CPU a request with 5,000 Services against one",
+            1.05,
+            "x",
+            results.cpu_moved(REMORA, HTTP_SERVICES, HTTP_SERVICE),
+        ),
     ]
 
 

@@ -65,6 +65,8 @@ class Workload:
     times: float = 1.0  # the usual length: a p99 wants many requests
     mtls: str = ""  # PAIR, TO_SERVER, or none at all
     scraped: bool = False  # while somebody reads the proxy's metrics, as many as it can have
+    services: int = 0  # the upstream is ten endpoints of one of so many Services
+    changed: bool = False  # while these change once a second
 
     @property
     def family(self) -> Family:
@@ -145,6 +147,29 @@ HTTP_SCRAPE: Final = replace(
     scraped=True,
 )
 
+HTTP_SERVICE: Final = replace(
+    HTTP_64, name="http-service", title="The same through a Service, the only one", services=1
+)
+HTTP_SERVICES: Final = replace(
+    HTTP_64,
+    name="http-services",
+    title="The same through one of 5,000 Services of ten endpoints each",
+    services=5_000,
+)
+HTTP_SERVICES_HALF: Final = replace(
+    HTTP_HALF,
+    name="http-services-half",
+    title="1 KiB answers at half load, 5,000 Services",
+    half_of=HTTP_SERVICES.name,
+    services=5_000,
+)
+HTTP_CHANGES: Final = replace(
+    HTTP_SERVICES_HALF,
+    name="http-changes",
+    title="The same while a Service changes once a second",
+    changed=True,
+)
+
 MTLS_64: Final = replace(HTTP_64, name="mtls-64", mtls=PAIR)
 MTLS_DOWN: Final = replace(HTTP_DOWN, name="mtls-down", mtls=PAIR)
 MTLS_UP: Final = replace(HTTP_UP, name="mtls-up", mtls=PAIR)
@@ -168,5 +193,6 @@ WORKLOADS: Final = (
     *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
     *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
     *(HTTP_DOWN, HTTP_UP, HTTP_NEW, HTTP_HALF, HTTP_SCRAPE),
+    *(HTTP_SERVICE, HTTP_SERVICES, HTTP_SERVICES_HALF, HTTP_CHANGES),
     *(MTLS_64, MTLS_DOWN, MTLS_UP, MTLS_HALF, MTLS_NEW, MTLS_IDLE),
 )

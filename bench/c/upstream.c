@@ -4,7 +4,7 @@
  * measures. It checks every byte of a request and drops the connection at the first wrong one,
  * which the generator reports as a failure of the peer.
  *
- *     upstream [--http]    prints its port on 127.0.0.1, serves until its stdin is closed
+ *     upstream [--http]    prints its port on 127.0.0.1 to .10, serves until its stdin is closed
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #include "framing.h"
 
-enum { EVENTS = 256 };
+enum { EVENTS = 256, ENDPOINTS = 10 };
 
 struct conn {
     int fd;
@@ -28,6 +28,7 @@ struct conn {
 static unsigned char scratch[SCRATCH_BYTES];
 static const struct framing *framing = &private_framing;
 static int epoll_fd;
+static int listeners[ENDPOINTS];
 
 static void watch(int operation, int fd, uint32_t events, void *owner)
 {
@@ -36,17 +37,28 @@ static void watch(int operation, int fd, uint32_t events, void *owner)
         die("upstream: epoll_ctl", strerror(errno));
 }
 
-static int listen_anywhere(void)
+/* The same port of 127.0.0.1, .2, ...: the endpoints of a service. */
+static in_port_t listen_at(int fd_index, in_port_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = port};
     socklen_t length = sizeof address;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + fd_index);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, SOMAXCONN) < 0 ||
         getsockname(fd, (struct sockaddr *)&address, &length) < 0)
         die("upstream: listen", strerror(errno));
-    printf("%u\n", ntohs(address.sin_port));
+    listeners[fd_index] = fd;
+    watch(EPOLL_CTL_ADD, fd, EPOLLIN, &listeners[fd_index]);
+    return address.sin_port;
+}
+
+static void listen_anywhere(void)
+{
+    in_port_t port = 0;
+    for (int i = 0; i < ENDPOINTS; i++)
+        port = listen_at(i, port);
+    printf("%u\n", ntohs(port));
     fflush(stdout);
-    return fd;
 }
 
 static void accept_all(int listener)
@@ -130,7 +142,7 @@ static bool serve(struct conn *c)
 int main(int argc, char **argv)
 {
     struct epoll_event events[EVENTS];
-    char at_listener, at_stdin; /* their addresses tell these two from connections */
+    char at_stdin; /* its address tells it from connections, as those of listeners do */
     if (argc == 2 && !strcmp(argv[1], "--http"))
         framing = &http_framing;
     else if (argc != 1)
@@ -140,8 +152,7 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
         die("upstream: start", strerror(errno));
-    int listener = listen_anywhere();
-    watch(EPOLL_CTL_ADD, listener, EPOLLIN, &at_listener);
+    listen_anywhere();
     watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, &at_stdin);
     for (;;) {
         int n = epoll_wait(epoll_fd, events, EVENTS, -1);
@@ -149,8 +160,8 @@ int main(int argc, char **argv)
             void *owner = events[i].data.ptr;
             if (owner == &at_stdin)
                 return 0;
-            if (owner == &at_listener) {
-                accept_all(listener);
+            if (owner >= (void *)listeners && owner < (void *)(listeners + ENDPOINTS)) {
+                accept_all(*(int *)owner);
             } else if (!serve(owner)) {
                 close(((struct conn *)owner)->fd);
                 free(owner);

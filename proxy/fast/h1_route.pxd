@@ -43,6 +43,7 @@ from proxy.fast.traffic cimport (
 from proxy.fast.types cimport (
     REQUEST_DONE, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, worker_t,
 )
+from proxy.fast.upstream cimport upstream_mesh
 
 cdef enum:
     HTTP_PORT = 80              # of a Host without a port
@@ -144,6 +145,18 @@ cdef inline void h1_route(
         to.backend = &t.backends[at]
 
 
+# What was asked for before may have been a service that is gone by now: its endpoints are not where
+# the next request goes.
+cdef inline void h1_choose_original(worker_t* w, conn_t* c) noexcept nogil:
+    if c.is_mirror or c.is_by_host or addr_is_same(&c.upstream, &c.original_dst):
+        return
+    pick_end(w, c, OUTCOME_NONE, 0)
+    if c.up != NULL:
+        conn_drop_upstream(w, c, False)
+    c.upstream = c.original_dst
+    c.is_mesh = upstream_mesh(w, c) != NULL
+
+
 # The endpoint of the first try, so that the request can be counted under what carries it. One that
 # was dialled at accept will do, if it is of the same backend.
 cdef inline void h1_choose(
@@ -152,7 +165,9 @@ cdef inline void h1_choose(
     cdef addr_t dialled = c.upstream
     cdef bint is_sticky
     if to.backend == NULL:
-        if to.front != NULL and not to.is_own:
+        if to.front == NULL:
+            h1_choose_original(w, c)
+        elif not to.is_own:
             c.is_mesh = 0                   # we answer ourselves
         return
     is_sticky = to.backend.balance in (BALANCE_RING, BALANCE_MAGLEV)

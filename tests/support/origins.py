@@ -16,14 +16,16 @@ _END: Final = b"\r\n\r\n"
 class _Session(asyncio.Protocol):
     """One connection: GETs, one after the other."""
 
-    def __init__(self, name: str, delay_s: float, counts: Counter[str], live: set[Any]) -> None:
+    def __init__(
+        self, name: str, delay_s: float, status: str, counts: Counter[str], live: set[Any]
+    ) -> None:
         self._name = name
         self._delay_s = delay_s
         self._counts = counts
         self._live = live
         self._buffer = b""
         self._transport: Any = None  # uvloop's is no asyncio.Transport
-        self._answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(name)}\r\n\r\n{name}".encode()
+        self._answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(name)}\r\n\r\n{name}".encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -72,9 +74,16 @@ class Origins:
         for transport in [*self._live]:
             transport.abort()
 
-    def serve(self, name: str, listener: socket.socket, delay_s: float = 0.0) -> None:
+    def serve(
+        self,
+        name: str,
+        listener: socket.socket,
+        *,
+        delay_s: float = 0.0,
+        status: str = "200 OK",
+    ) -> None:
         """Answer at a listener of the test, wherever it listens, so much later than asked."""
         made = self._loop.create_server(
-            lambda: _Session(name, delay_s, self.counts, self._live), sock=listener.dup()
+            lambda: _Session(name, delay_s, status, self.counts, self._live), sock=listener.dup()
         )
         self._servers.append(asyncio.run_coroutine_threadsafe(made, self._loop).result(PATIENCE_S))

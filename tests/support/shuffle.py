@@ -38,15 +38,14 @@ _BALANCES: Final[Sequence[Object]] = (
     {"consistentHash": {"httpHeaderName": "x-user"}},
     {"consistentHash": {"httpHeaderName": "x-user", "maglev": {"tableSize": 101}}},
 )
-_BROKEN: Final = (
+_NO_EXPRESSION: Final = {"path": {"type": "RegularExpression", "value": "/(a"}}
+_BROKEN: Final[Sequence[str | tuple[Object, ...]]] = (
     "{",
-    json.dumps(service(DOOR, sessionAffinity="Sometimes")),
-    json.dumps(service(DOOR, annotations={"rate-limit": "much"})),
-    json.dumps(route("web", rule(to("a"), matches=[{"path": {"type": "Prefix"}}]))),
-    "\n---\n".join([json.dumps(service(DOOR))] * 2),
-    json.dumps(
-        route("web", rule(matches=[{"path": {"type": "RegularExpression", "value": "/(a"}}]))
-    ),
+    (service(DOOR, sessionAffinity="Sometimes"),),
+    (service(DOOR, annotations={"rate-limit": "much"}),),
+    (service(DOOR), service(DOOR)),
+    (service(DOOR), route("web", rule(to("a"), matches=[{"path": {"type": "Prefix"}}]))),
+    (service(DOOR), route("web", rule(to("a"), matches=[_NO_EXPRESSION]))),
 )
 
 
@@ -83,7 +82,8 @@ class Shuffle:
             self.good = number
             self.told.pop(number - _KEPT_MAX, None)
         else:
-            text = self._dice.choice(_BROKEN)
+            broken = self._dice.choice(_BROKEN)
+            text = broken if isinstance(broken, str) else written(*broken)
         self.written = number
         self._manifests.write_text(text)
 
@@ -92,10 +92,12 @@ class Shuffle:
         up = {name: self._who_is_up(name) for name in BEHIND}
         answers: dict[str, frozenset[str]] = {path: frozenset() for path in PATHS}
         rules = []
+        asked: set[str] = set()
         for path in dice.sample(PATHS, dice.randint(1, len(PATHS))):
             names = dice.sample(BEHIND, dice.randint(1, len(BEHIND)))
             weights = [dice.randint(0, 9) for _ in names]
             weights[0] += 1
+            asked.update(names)
             backends = [
                 to(name, weight=weight) for name, weight in zip(names, weights, strict=True)
             ]
@@ -109,8 +111,9 @@ class Shuffle:
             )
         objects = [service(DOOR, self._door_ip), route("web", *rules)]
         for name in BEHIND:
-            objects += self._behind(name, up[name])
-        return "\n---\n".join(map(json.dumps, objects)), Told(answers)
+            if name in asked or dice.random() < 0.5:  # else it is gone for a while
+                objects += self._behind(name, up[name])
+        return written(*objects), Told(answers)
 
     def _who_is_up(self, name: str) -> list[str]:
         every = [f"{name}{number}" for number in range(len(self._places[name]))]
@@ -131,6 +134,10 @@ class Shuffle:
             state = "ready" if of in up else dice.choice(["not", "gone", ""])
             if state:  # else it is in no slice at all
                 yield endpoints(name, endpoint(host, state), name=of, ports=(port,))
+
+
+def written(*objects: Object) -> str:
+    return "\n---\n".join(map(json.dumps, objects))
 
 
 def _tagging(number: int) -> Object:

@@ -440,3 +440,23 @@ def test_a_request_for_another_name_at_a_service_is_still_for_the_service(
     cluster.start(PLAIN)
     asked, _ = cluster.served(request("/"))
     assert asked.get(b"host") == b"a.example"
+
+
+def test_the_next_request_for_a_service_that_is_gone_does_not_go_to_its_endpoints(
+    cluster: Cluster,
+) -> None:
+    """It goes where it was sent, as to any unknown address; here nobody listens."""
+    backend = cluster.service("web", 1)
+    cluster.start(PLAIN)
+    down = cluster.connect()
+    down.send(request("/first"))
+    up = backend.accept()
+    assert target(up.request()) == b"/first"
+    up.send(response(b"first"))
+    assert down.response().body == b"first"
+    cluster.objects.clear()
+    cluster.reload()
+    down.send(request("/next"))
+    answered = down.response()
+    assert (answered.status, answered.get(b"remora-error")) == (503, b"connect_failed")
+    expect_silence(up.sock)
