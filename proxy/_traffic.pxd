@@ -14,9 +14,9 @@ from libc.string cimport memcpy, memset
 
 from proxy._snapshot cimport address_from_python, snapshot_add_address
 from proxy.fast.limits cimport (
-    DFA_STATES_MAX, DFA_STEPS_MAX, FLEET_NUMBERS_MAX, FRONT_ROUTES_MAX, LIMIT_BURST_MAX,
-    LIMIT_RATE_PER_S_MAX, PLACES_EACH_MAX, PLACES_MAX, TRAFFIC_ROWS_MAX, TRAFFIC_TEXT_BYTES_MAX,
-    TRAFFIC_TIME_S_MAX,
+    DFA_STATES_MAX, DFA_STEPS_MAX, EDITS_BYTES_MAX, FLEET_NUMBERS_MAX, FRONT_ROUTES_MAX,
+    LIMIT_BURST_MAX, LIMIT_RATE_PER_S_MAX, PLACES_EACH_MAX, PLACES_MAX, REWRITE_HOST_BYTES_MAX,
+    TRAFFIC_ROWS_MAX, TRAFFIC_TEXT_BYTES_MAX, TRAFFIC_TIME_S_MAX,
 )
 from proxy.fast.lookup cimport lookup_add_name, lookup_place_count
 from proxy.fast.places cimport places_is_prime, places_maglev, places_ring, turn_t
@@ -219,10 +219,15 @@ cdef inline retry_t retry_from(object row, str owner) except *:
     return retry
 
 
+# Their lines, with ": " and CRLF, have a bound: the head that they are written to has one.
 cdef inline run_t edits_add(filling_t* f, tuple rows, tuple kinds, str owner) except *:
     cdef run_t run = shelf_add(&f.edits, len(rows), "changes of headers")
     cdef uint32_t i
     cdef edit_t edit
+    line_bytes = sum([len(name) + len(value) + 4 for _, name, value in rows])
+    if line_bytes > EDITS_BYTES_MAX:
+        raise ValueError(f"changes of headers of {owner} have {line_bytes} bytes; "
+                         f"{EDITS_BYTES_MAX} are the most")
     for i in range(run.count):
         kind, name, value = rows[i]
         edit.kind = word_index(kinds, kind, "change of a header", owner)
@@ -421,6 +426,9 @@ cdef inline rewrite_t rewrite_from(
     filling_t* f, object row, object words, str owner,
 ) except *:
     cdef rewrite_t rewrite
+    if len(row.host) > REWRITE_HOST_BYTES_MAX:
+        raise ValueError(f"host of a rewrite of {owner} has {len(row.host)} bytes; "
+                         f"{REWRITE_HOST_BYTES_MAX} are the most")
     rewrite.host = text_add(f, row.host, "host of a rewrite")
     rewrite.path = text_add(f, row.path, "path of a rewrite")
     rewrite.path_kind = word_index(words.REWRITES, row.path_kind, "rewrite", owner)
