@@ -54,3 +54,43 @@ def test_a_pipelined_request_is_read_when_the_deadline_answers_the_one_before(
         up = backend.accept()
         assert up.request().line == b"GET /%d HTTP/1.1" % number
         assert down.response().get(b"remora-error") == b"request_deadline"
+
+
+# ---- who waits for room -------------------------------------------------------------------------
+
+
+def test_who_waits_is_served_when_another_endpoint_makes_room(cluster: Cluster) -> None:
+    """The most connections are those of the service: whichever closes, there is room."""
+    two: Object = {"connectionPool": {"tcp": {"maxConnections": 2}}, "loadBalancer": BY_USER}
+    policy = {"outlierDetection": NEVER_OUT} | two
+    backend = web(cluster, 2, "--connect-timeout", "10m", policy=policy)
+    users: dict[int, str] = {}
+    for number in range(100):
+        user = f"x-user: u{number}"
+        users.setdefault(served(cluster, request("/", user, CLOSE)), user)
+        if len(users) == len(backend.listeners):
+            break
+    eventually("an end", lambda: cluster.proxy.live()["upstreams"] == 0)
+    _, kept = begun(cluster, backend, request("/kept", users[0]))
+    leaving, _ = begun(cluster, backend, request("/leaving", users[1]))
+    late = cluster.connect()
+    late.send(request("/late", users[0]))
+    waits(cluster)
+    reset(leaving.sock)
+    up = backend.accept_at(kept.number)
+    assert up.request().line == b"GET /late HTTP/1.1"
+    up.send(response(b"late"))
+    assert late.response().body == b"late"
+
+
+def test_who_waits_is_served_when_a_change_of_limits_makes_room(cluster: Cluster) -> None:
+    pool: dict[str, int] = {"maxConnections": 1}
+    policy: Object = {"outlierDetection": NEVER_OUT, "connectionPool": {"tcp": pool}}
+    backend = web(cluster, 1, "--connect-timeout", "10m", policy=policy)
+    begun(cluster, backend, request("/1"))
+    late = cluster.connect()
+    late.send(request("/2"))
+    waits(cluster)
+    pool["maxConnections"] = 2
+    cluster.reload()
+    assert backend.accept().request().line == b"GET /2 HTTP/1.1"
