@@ -14,7 +14,9 @@ from proxy.fast.authz cimport authz_target_path
 from proxy.fast.balance cimport balance_hash_addr, balance_hash_bytes
 from proxy.fast.budget cimport bucket_take, budget_deposit
 from proxy.fast.chars cimport chars_equal
-from proxy.fast.choose cimport choose_endpoint, choose_front, choose_own_front
+from proxy.fast.choose cimport (
+    choose_endpoint, choose_front, choose_original, choose_own_front,
+)
 from proxy.fast.conn cimport conn_drop_upstream
 from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_add, edits_add_run
 from proxy.fast.emit cimport emit_number, emit_text
@@ -152,7 +154,9 @@ cdef inline void h1_choose(
     cdef addr_t dialled = c.upstream
     cdef bint is_sticky
     if to.backend == NULL:
-        if to.front != NULL and not to.is_own:
+        if to.front == NULL:
+            choose_original(w, c)
+        elif not to.is_own:
             c.is_mesh = 0                   # we answer ourselves
         return
     is_sticky = to.backend.balance in (BALANCE_RING, BALANCE_MAGLEV)

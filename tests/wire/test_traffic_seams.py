@@ -94,3 +94,22 @@ def test_who_waits_is_served_when_a_change_of_limits_makes_room(cluster: Cluster
     pool["maxConnections"] = 2
     cluster.reload()
     assert backend.accept().request().line == b"GET /2 HTTP/1.1"
+
+
+# ---- what changes while a connection is kept ----------------------------------------------------
+
+
+def test_a_connection_to_a_service_that_is_gone_reaches_none_of_its_endpoints(
+    cluster: Cluster,
+) -> None:
+    """It goes where it meant to go: the address of an endpoint may be another pod's by now."""
+    backend = web(cluster, policy={"outlierDetection": NEVER_OUT})
+    down, up = begun(cluster, backend, request("/1"))
+    up.send(response(b"1"))
+    assert down.response().body == b"1"
+    cluster.objects = [service("other", "127.1.0.99")]
+    cluster.slices = {}
+    cluster.reload()
+    down.send(request("/2"))
+    assert down.response().get(b"remora-error") == b"connect_failed"
+    backend.expect_no_more()
