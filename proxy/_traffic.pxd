@@ -214,7 +214,7 @@ cdef inline retry_t retry_from(object row, str owner) except *:
             raise ValueError(f"codes worth a retry of {owner}: {code} is not from 400 to 599")
         retry.codes[(code - 400) // 64] |= 1ULL << ((code - 400) % 64)
     retry.backoff_ms = small(row.backoff_ms, "backoff", owner)
-    retry.attempts = whole(row.attempts, 255, "attempts", owner)
+    retry.attempts = whole(row.attempts, 254, "attempts", owner)     # and the first: 8 bits
     retry.is_said = bool(row.is_said)
     return retry
 

@@ -89,7 +89,7 @@ BAD = {
     "least retries per second": with_backend(budget_min_per_s=10**6 + 1),
     "share of ejected": with_backend(outlier=Outlier(ejected_percent_max=101)),
     "codes worth a retry of shop/web:80: 200": with_backend(retry=Retry(codes=(200,))),
-    "attempts of shop/web:80": with_backend(retry=Retry(attempts=256)),
+    "attempts of shop/web:80": with_backend(retry=Retry(attempts=255)),
     "classes of regular expression 0": traffic(dfas=(GOOD_DFA._replace(classes=bytes(255)),)),
     "classes of regular expression 0: not": traffic(dfas=(GOOD_DFA._replace(class_count=0),)),
     "states of regular expression 0": traffic(dfas=(GOOD_DFA._replace(accepting=b""),)),
