@@ -113,3 +113,32 @@ def test_a_connection_to_a_service_that_is_gone_reaches_none_of_its_endpoints(
     down.send(request("/2"))
     assert down.response().get(b"remora-error") == b"connect_failed"
     backend.expect_no_more()
+
+
+def test_an_endpoint_that_comes_back_with_a_tunnel_gets_requests_meanwhile(
+    cluster: Cluster,
+) -> None:
+    """The tunnel may live for hours; that it was agreed to shows what the endpoint can do."""
+    out: Object = {
+        "consecutive5xxErrors": 1,
+        "baseEjectionTime": "300ms",
+        "maxEjectionPercent": 100,
+    }
+    policy: Object = {"outlierDetection": out, "loadBalancer": BY_USER}
+    backend = web(cluster, 2, policy=policy, **{"retry-attempts": "0"})
+    user = "x-user: somebody"
+    down, sick = begun(cluster, backend, request("/", user))
+    sick.send(response(b"sick", CLOSE, status="500 Sick"))
+    assert down.response().status == 500
+
+    def is_back() -> bool:
+        down, up = begun(cluster, backend, request("/", user, *UPGRADE))
+        if up.number != sick.number:
+            up.send(response(b"no", CLOSE))
+            return down.response().body != b"no"
+        up.send(response(None, *UPGRADE, status="101 Switching Protocols"))
+        down.until(b"\r\n\r\n")
+        return True
+
+    eventually("it to come back", is_back)
+    assert served(cluster, request("/", user)) == sick.number
