@@ -245,7 +245,8 @@ class Engine:
         pool[4][direction]: connections idle, live (idle ones included), requests waiting for one,
         and how often one was used again;
         policies[SLOTS][len(VERDICTS)][len(UNITS)];
-        live: connections, buffers, pipes, listeners, upstreams, exchanges (all zero after stop);
+        live: connections, buffers, pipes, listeners, upstreams, exchanges, and what is in flight at
+        services and endpoints (all zero after stop);
         tick: ticks, longest_tick_us since the last call.
         """
     def backend(self, number: int) -> list[int] | None:

@@ -178,6 +178,7 @@ SETTING_LIMITS = {          # name: lowest and highest value that the data plane
     "keepalive_count": (1, 127),
     "user_timeout_ms": (0, 2_147_483_647),
     "detect_bytes_max": (64, 65_535),
+    "unknown_max": (0, 1_000_000),
     "pool_connections_max": (1, 1 << 20),
     "body_bytes_max": (1, (1 << 64) - 1),
 }

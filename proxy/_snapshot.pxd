@@ -70,6 +70,7 @@ cdef inline int snapshot_set_settings(
     s.keepalive_count = settings["keepalive_count"]
     s.user_timeout_ms = settings["user_timeout_ms"]
     s.detect_bytes_max = settings["detect_bytes_max"]
+    s.unknown_max = settings["unknown_max"]
     s.splice_enabled = settings["splice"]
     s.http_enabled = settings["http"]
     s.request_ids = settings["request_ids"]

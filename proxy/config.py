@@ -98,6 +98,14 @@ CONNECTIONS_MAX: Final = Option(
     help="open connections at once; auto follows the limit of\n"
     "open files, whose soft value is raised to the hard one",
 )
+UNKNOWN_MAX: Final = Option(
+    flag="--unknown-connections-max",
+    parse=values.integer_between(0, 1_000_000),
+    default="0",
+    metavar="N",
+    help="of them, those to destinations that no Service has, as\n"
+    "ExternalName; 0: no limit of their own",
+)
 CONNECT_TIMEOUT: Final = Option(
     flag="--connect-timeout",
     parse=values.duration_between("1ms", "10m"),
@@ -236,7 +244,7 @@ GROUPS: Final = (
             CONTROL_LISTEN,
         ),
     ),
-    Group("Capacity", (WORKERS, CONNECTIONS_MAX)),
+    Group("Capacity", (WORKERS, CONNECTIONS_MAX, UNKNOWN_MAX)),
     Group(
         "Connections",
         (
@@ -295,6 +303,7 @@ class Config:
     control_listen: Address | None
     workers: int
     connections_max: int | None  # None: from the limit of open files
+    unknown_max: int  # connections to destinations without a Service; 0: no limit of their own
     connect_ms: int
     connect_inbound_ms: int
     idle_ms: int
@@ -368,6 +377,7 @@ def _read(reader: Reader) -> Config:
         control_listen=reader.one(CONTROL_LISTEN),
         workers=reader.one(WORKERS),
         connections_max=reader.one(CONNECTIONS_MAX),
+        unknown_max=reader.one(UNKNOWN_MAX),
         connect_ms=reader.one(CONNECT_TIMEOUT),
         connect_inbound_ms=reader.one(CONNECT_TIMEOUT_INBOUND),
         idle_ms=reader.one(IDLE_TIMEOUT),

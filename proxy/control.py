@@ -147,7 +147,7 @@ class Control:
 
         limit = _limit(request.query.get("limit", str(_LIMIT)))
         service = unquote(request.query.get("service", ""))
-        page = config(watch, service, limit)
+        page = config(watch, self._running.engine, service, limit)
         if service and not page["services"]:
             raise RequestError(HTTPStatus.NOT_FOUND, f"there is no Service {service} here")
         return json_response(HTTPStatus.OK, page)

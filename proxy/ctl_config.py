@@ -14,10 +14,11 @@ _ENDPOINTS_SHOWN_MAX: Final = 3
 def config(answer: Answer, *, is_detailed: bool) -> str:
     """Return the page of `ctl config`; with a Service named, everything about it."""
     loads = answer["loads"]
+    now = "; a change is being read" if answer["is_reading"] else ""
     facts = [
         ("manifests", answer["manifests"]),
         ("in force since", f"{answer['loaded']} ({span(answer['age_s'] * _SECOND_MS)})"),
-        ("read", f"{loads['good']} times, refused {loads['bad']} times"),
+        ("read", f"{loads['good']} times, refused {loads['bad']} times{now}"),
         ("objects", _counts(answer["objects"])),
         ("skipped", _counts(answer["skipped"])),
         ("traffic", _counts(answer["counts"])),
@@ -79,8 +80,29 @@ def _endpoints(row: Answer) -> str:
 def _details(row: Answer) -> str:
     lines = [f"{row['service']}:{row['port']}"]
     lines += [f"  name      {name}:{row['port']}" for name in row["names"]]
-    lines += [f"  endpoint  {each}" for each in row["endpoints"]]
+    lines += [f"  endpoint  {each}{_endpoint_now(row, each)}" for each in row["endpoints"]]
+    lines += _now(row["now"]) if row["now"] else []
     said = row["settings"] | row["limits"]
     lines += [f"  {name} = {printable(str(value))}" for name, value in said.items()]
     lines += [f"  match     {each['route']}: {printable(each['match'])}" for each in row["routes"]]
     return "\n".join(lines)
+
+
+def _endpoint_now(row: Answer, address: str) -> str:
+    """Return what the workers think of an endpoint, if they have met it."""
+    now = row["endpoints_now"].get(address)
+    if now is None:
+        return ""
+    latency = f", {span(now['latency_ms'])}" if now["latency_ms"] else ""
+    out = f", OUT after failures ({now['ejections']} in a row)" if now["ejected"] else ""
+    return f"  {now['in_flight']} in flight{latency}{out}"
+
+
+def _now(now: Answer) -> list[str]:
+    """Return what the workers know of a service's port."""
+    line = (
+        f"  now       {now['in_flight']} in flight, {now['retrying']} of them again,"
+        f" {now['pending']} waiting, {now['connections']} connections"
+    )
+    counts = _counts(now["events"])
+    return [line, *([f"  so far    {counts}"] if now["events"] else [])]

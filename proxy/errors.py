@@ -137,8 +137,9 @@ REASONS: Final = {
     ),
     "limit_upstream": Reason(
         "UO",
-        "connectionPool.tcp.maxConnections of the service's DestinationRule is reached: is it slow,"
-        " or the limit too low?",
+        "connectionPool.tcp.maxConnections of the service's DestinationRule is reached, or"
+        " --unknown-connections-max for an address of no service: is it slow, or is the limit too"
+        " low?",
     ),
 }
 

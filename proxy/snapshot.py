@@ -31,6 +31,7 @@ SETTINGS: Final = (
     "keepalive_count",
     "user_timeout_ms",
     "detect_bytes_max",
+    "unknown_max",
     "splice",
     "http",
     "detect_ms",
@@ -98,6 +99,8 @@ def draft(
         "keepalive_count": config.keepalive.probes,
         "user_timeout_ms": config.user_timeout_ms,
         "detect_bytes_max": config.detect_bytes_max,
+        # Workers share what is allowed, and count for themselves.
+        "unknown_max": -(-config.unknown_max // config.workers),
         "splice": int(config.splice),
         **config.http.settings(),
         **config.mesh.settings(),

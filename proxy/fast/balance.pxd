@@ -151,7 +151,8 @@ cdef inline uint32_t balance_random(const choice_t* choice, uint32_t below) noex
     return <uint32_t>(((random_next(choice.fleet.random) >> 32) * below) >> 32)
 
 
-# Draw one by their shares, but not `but` (-1: no exception). -1: there is none.
+# Draw one by their shares, but not `but` (-1: no exception). -1: there is none, or, beside `but`, a
+# newcomer that lets this turn pass: between two it would else come to be drawn nearly always.
 cdef inline int32_t balance_draw(const choice_t* choice, int32_t but) noexcept nogil:
     cdef uint32_t index, share
     cdef uint32_t sum_ = 0
@@ -163,6 +164,8 @@ cdef inline int32_t balance_draw(const choice_t* choice, int32_t but) noexcept n
         share = balance_usable(choice, index)
         if share == SHARE_WHOLE or share > balance_random(choice, SHARE_WHOLE):
             return <int32_t>index
+        if share and but >= 0:
+            return -1
     for index in range(choice.first, choice.first + choice.count):
         if <int32_t>index == but:
             continue

@@ -81,22 +81,11 @@ cdef inline void choose_original(worker_t* w, conn_t* c) noexcept nogil:
     c.is_mesh = upstream_mesh(w, c) != NULL
 
 
-# Pick an endpoint of a backend and make it the upstream. REASON_OPEN, or why not.
-cdef inline uint8_t choose_endpoint(
-    worker_t* w, conn_t* c, const backend_t* b, uint64_t hash,
+# Make an endpoint of a backend the upstream.
+cdef inline void choose_this(
+    worker_t* w, conn_t* c, const backend_t* b, const endpoint_t* endpoint,
 ) noexcept nogil:
-    cdef const traffic_t* t = w.snapshot.traffic
-    cdef int32_t at
-    cdef const endpoint_t* endpoint
-    cdef backend_state_t* state
     FP_ASSERT(not c.pick.is_made)
-    at = balance_pick(t, b, &w.fleet, w.now_us, hash, c.tried, c.tried_count)
-    if at < 0:
-        state = fleet_backend(&w.fleet, b.number)
-        if state != NULL:
-            count(&state.counts[TRAFFIC_NO_ENDPOINT])
-        return REASON_NO_ENDPOINT
-    endpoint = &t.endpoints[at]
     balance_begin(&w.fleet, endpoint, w.now_ms)
     c.upstream = endpoint.address
     c.pick.backend = b.number
@@ -104,6 +93,22 @@ cdef inline uint8_t choose_endpoint(
     c.pick.generation = endpoint.generation
     c.pick.is_made = 1
     c.is_mesh = upstream_mesh(w, c) != NULL
+
+
+# Pick an endpoint of a backend and make it the upstream. REASON_OPEN, or why not.
+cdef inline uint8_t choose_endpoint(
+    worker_t* w, conn_t* c, const backend_t* b, uint64_t hash,
+) noexcept nogil:
+    cdef const traffic_t* t = w.snapshot.traffic
+    cdef int32_t at
+    cdef backend_state_t* state
+    at = balance_pick(t, b, &w.fleet, w.now_us, hash, c.tried, c.tried_count)
+    if at < 0:
+        state = fleet_backend(&w.fleet, b.number)
+        if state != NULL:
+            count(&state.counts[TRAFFIC_NO_ENDPOINT])
+        return REASON_NO_ENDPOINT
+    choose_this(w, c, b, &t.endpoints[at])
     return REASON_OPEN
 
 

@@ -287,6 +287,7 @@ cdef inline void conn_free(worker_t* w, conn_t* c) noexcept nogil:
     pool_stop_waiting(w, c)
     if c.exchange != NULL:
         conn_end_exchange(w, c)
+    w.unknown_count -= c.is_unknown
     conn_account(w, c)
     pick_end(w, c, conn_outcome(c), 0)
     conn_drop_upstream(w, c, as_reset)

@@ -122,12 +122,16 @@ cdef inline uint64_t fleet_in_flight(const fleet_t* f) noexcept nogil:
     cdef const backend_state_t* backend
     for i in range(f.endpoints.chunk_capacity):
         endpoint = <const endpoint_state_t*>f.endpoints.chunks[i]
-        for at in range(FLEET_CHUNK_ITEMS if endpoint != NULL else 0):
+        if endpoint == NULL:
+            continue
+        for at in range(FLEET_CHUNK_ITEMS):
             total += endpoint[at].in_flight
     for i in range(f.backends.chunk_capacity):
         backend = <const backend_state_t*>f.backends.chunks[i]
-        for at in range(FLEET_CHUNK_ITEMS if backend != NULL else 0):
+        if backend == NULL:
+            continue
+        for at in range(FLEET_CHUNK_ITEMS):
             total += (<uint64_t>backend[at].in_flight + backend[at].retries_in_flight
-                      + backend[at].connections + backend[at].pending
+                      + backend[at].connections + backend[at].idle + backend[at].pending
                       + backend[at].inbound_in_flight)
     return total

@@ -1,25 +1,28 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
 # L5. A connection to the upstream for an exchange: pooled, dialled, waited for, or tried again.
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from proxy.fast.choose cimport choose_endpoint
+from proxy.fast.choose cimport choose_endpoint, choose_this
 from proxy.fast.conn cimport conn_arm_timer, conn_drop_upstream
-from proxy.fast.fleet cimport fleet_backend
+from proxy.fast.fleet cimport fleet_backend, fleet_seen_endpoint
 from proxy.fast.h1_end cimport h1_reply
 from proxy.fast.h1_retry cimport retry_begin, retry_hold, retry_restart
+from proxy.fast.limits cimport IDLE_LOOKS_MAX
 from proxy.fast.lookup cimport traffic_backend
-from proxy.fast.pick cimport pick_failed
+from proxy.fast.outlier cimport outlier_is_out
+from proxy.fast.pick cimport pick_end, pick_failed
 from proxy.fast.pool cimport pool_adopt, pool_find, pool_get, pool_take_idle, pool_wait, up_close
 from proxy.fast.reasons cimport (
-    FLAG_NR, FLAG_OM, FLAG_UF, FLAG_UH, FLAG_UO, FP_AGAIN, FP_DONE, FP_OK, OUTCOME_LOCAL,
-    PHASE_CONNECTING, REASON_CONNECT_TIMEOUT, REASON_NO_FDS, REASON_NO_IDENTITY, REASON_NO_MEMORY,
-    REASON_OPEN, REASON_TLS_FAILED, REASON_TLS_TIMEOUT, TRAFFIC_OVERFLOW_PENDING,
+    BALANCE_MAGLEV, BALANCE_RING, FLAG_NR, FLAG_OM, FLAG_UF, FLAG_UH, FLAG_UO, FP_AGAIN, FP_DONE,
+    FP_OK, OUTCOME_LOCAL, OUTCOME_NONE, PHASE_CONNECTING, REASON_CONNECT_TIMEOUT, REASON_NO_FDS,
+    REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_OPEN, REASON_TLS_FAILED, REASON_TLS_TIMEOUT,
+    TRAFFIC_OVERFLOW_PENDING,
 )
 from proxy.fast.request_log cimport h1_log_peer
-from proxy.fast.states cimport backend_state_t
+from proxy.fast.states cimport backend_state_t, endpoint_state_t
 from proxy.fast.stats cimport count
-from proxy.fast.traffic cimport backend_t
+from proxy.fast.traffic cimport backend_t, endpoint_t
 from proxy.fast.types cimport REQUEST_WAITS, conn_t, exchange_t, pool_t, worker_t
 from proxy.fast.upstream cimport upstream_dial, upstream_is_fit
 
@@ -77,6 +80,35 @@ cdef inline bint h1_must_wait(
             and state.connections >= b.connections_max)
 
 
+# Another endpoint of the backend whose connection nobody uses, when there may be none for this one:
+# index in traffic_t.endpoints, -1: there is none. What sticks stays where it is.
+cdef inline int32_t h1_idle_elsewhere(
+    worker_t* w, const conn_t* c, const backend_t* b, const backend_state_t* state,
+) noexcept nogil:
+    cdef const endpoint_t* endpoint
+    cdef const endpoint_state_t* known
+    cdef const pool_t* pool
+    cdef uint32_t i, j
+    if b == NULL or state == NULL or state.idle == 0 or b.balance in (BALANCE_RING, BALANCE_MAGLEV):
+        return -1
+    for i in range(b.endpoints.count):
+        if i == IDLE_LOOKS_MAX:
+            return -1
+        endpoint = &w.snapshot.traffic.endpoints[b.endpoints.first + i]
+        pool = pool_find(w, c.direction, &endpoint.address)
+        if pool == NULL or pool.idle == NULL:
+            continue
+        known = fleet_seen_endpoint(&w.fleet, endpoint.slot, endpoint.generation)
+        if known != NULL and outlier_is_out(known, w.now_ms):
+            continue
+        for j in range(c.tried_count):
+            if c.tried[j] == endpoint.slot:
+                break
+        else:
+            return <int32_t>(b.endpoints.first + i)
+    return -1
+
+
 # Queue up, if the queue is not too long. FP_AGAIN, or FP_DONE: answered.
 cdef inline int h1_wait(
     worker_t* w, conn_t* c, pool_t* pool, const backend_t* b, backend_state_t* state,
@@ -98,11 +130,20 @@ cdef inline int h1_get_connection(worker_t* w, conn_t* c) noexcept nogil:
     cdef const backend_t* b = NULL
     cdef backend_state_t* state = NULL
     cdef uint8_t reason
+    cdef int32_t at
     if pool != NULL and pool_take_idle(w, pool, c):
         return FP_OK
     if c.pick.is_made:
         b = traffic_backend(w.snapshot.traffic, c.pick.backend)
         state = fleet_backend(&w.fleet, c.pick.backend)
+    if h1_must_wait(w, pool, b, state):
+        at = h1_idle_elsewhere(w, c, b, state)
+        if at >= 0:
+            pick_end(w, c, OUTCOME_NONE, 0)
+            choose_this(w, c, b, &w.snapshot.traffic.endpoints[at])
+            pool = h1_fit_pool(w, c)
+            if pool != NULL and pool_take_idle(w, pool, c):
+                return FP_OK
     if h1_must_wait(w, pool, b, state):
         return h1_wait(w, c, pool, b, state)
     reason = upstream_dial(w, c)

@@ -96,6 +96,8 @@ cdef enum:
     BACKOFF_FACTOR_MAX = 10
     # An upstream that asks for a longer pause than this gets no further try.
     RETRY_AFTER_S_MAX = 2
+    # Endpoints that are looked at for an idle connection when a service may have no further one.
+    IDLE_LOOKS_MAX = 64
     # Bytes that a worker keeps of requests that might be sent again, all together.
     REPLAY_TOTAL_BYTES_MAX = 16777216
     # Copies of one request, and of all of them that one worker has under way: more are not made.

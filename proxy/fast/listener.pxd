@@ -24,8 +24,8 @@ from proxy.fast.platform cimport (
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
     EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING,
-    PROTOCOL_NONE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LOOP, REASON_NO_IDENTITY,
-    REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN,
+    PROTOCOL_NONE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LIMIT_UPSTREAM, REASON_LOOP,
+    REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN, SERVICE_UNKNOWN,
 )
 from proxy.fast.shake cimport shake_is_possible
 from proxy.fast.slab cimport slab_take
@@ -125,11 +125,26 @@ cdef inline uint8_t listener_tls_mode(
     return TLS_DISABLE
 
 
+# Who goes out to an address of no service has a limit of its own: a leak there must not take the
+# place of those that the mesh knows. False: it is reached.
+cdef inline bint listener_counts_unknown(worker_t* w, conn_t* c) noexcept nogil:
+    if c.service != SERVICE_UNKNOWN or c.direction == DIRECTION_INBOUND or c.is_judged or (
+            c.is_by_host):
+        return True
+    if w.snapshot.unknown_max and w.unknown_count >= w.snapshot.unknown_max:
+        return False
+    c.is_unknown = 1
+    w.unknown_count += 1
+    return True
+
+
 # Wait for TLS where it is a must; else go on at once. Returns REASON_OPEN or why not.
 cdef inline uint8_t listener_begin(worker_t* w, listener_t* l, conn_t* c) noexcept nogil:
     cdef uint8_t reason = REASON_OPEN
     cdef uint8_t mode = listener_tls_mode(w, l, c)
     c.handling = listener_look_up(w, c)
+    if not listener_counts_unknown(w, c):
+        return REASON_LIMIT_UPSTREAM
     if mode == TLS_STRICT:
         if not shake_is_possible(w) and not terminate_may_be_probe(w, c):
             return REASON_NO_IDENTITY

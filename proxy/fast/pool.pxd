@@ -73,6 +73,18 @@ cdef inline void pool_forget_empty(worker_t* w, pool_t* pool) noexcept nogil:
     slab_give(&w.pools, pool)
 
 
+# Whoever waits for another endpoint of the same backend may have this one's connection.
+cdef inline void pool_count_idle(worker_t* w, const up_t* up, int change) noexcept nogil:
+    cdef backend_state_t* state
+    if not up.has_backend:
+        return
+    state = fleet_backend(&w.fleet, up.backend)
+    if state != NULL:
+        state.idle += change
+        if state.pending:
+            w.has_room = 1
+
+
 cdef inline void pool_unlink_idle(worker_t* w, up_t* up) noexcept nogil:
     cdef pool_t* pool = up.pool
     if up.previous_idle != NULL:
@@ -85,6 +97,7 @@ cdef inline void pool_unlink_idle(worker_t* w, up_t* up) noexcept nogil:
     up.next_idle = NULL
     up.previous_idle = NULL
     pool.idle_count -= 1
+    pool_count_idle(w, up, -1)
     uncount(&w.stats.pool_idle[pool.direction])
     timer_cancel(&w.wheel, &up.timer)
 
@@ -171,6 +184,8 @@ cdef inline void pool_leave_backend(worker_t* w, up_t* up) noexcept nogil:
     up.has_backend = 0
     if state != NULL:
         state.connections -= 1
+        if state.pending:
+            w.has_room = 1              # for another endpoint's
 
 
 # Close for good; `as_reset` sends RST. The owner forgets it; the memory goes in up_reap().
@@ -179,11 +194,11 @@ cdef inline void up_close(worker_t* w, up_t* up, bint as_reset) noexcept nogil:
     if up.is_dead:
         return
     up.is_dead = 1
+    if up.pool != NULL and up.owner == NULL:
+        pool_unlink_idle(w, up)
     if up.has_backend:
         pool_leave_backend(w, up)
     if up.pool != NULL:
-        if up.owner == NULL:
-            pool_unlink_idle(w, up)
         up.pool.live_count -= 1
         uncount(&w.stats.pool_live[up.pool.direction])
         pool_note_room(w, up.pool)
@@ -217,6 +232,7 @@ cdef inline void up_release(worker_t* w, up_t* up, uint64_t idle_ms) noexcept no
         pool.idle.previous_idle = up
     pool.idle = up
     pool.idle_count += 1
+    pool_count_idle(w, up, 1)
     count(&w.stats.pool_idle[pool.direction])
     up.timer.kind = TIMER_UP
     up.timer.owner = up

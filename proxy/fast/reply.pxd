@@ -61,7 +61,8 @@ cdef inline uint32_t reply_write(
         at = emit_text(out, at, b"\r\nremora-error: ", 16)
         at = emit_text(out, at, reason, reason_length)
         at = emit_text(out, at, b"\r\n", 2)
-    at = emit_text(out, at, fields, fields_bytes)
+    if fields_bytes:
+        at = emit_text(out, at, fields, fields_bytes)
     if closes:
         at = emit_text(out, at, b"connection: close\r\n", 19)
     at = emit_text(out, at, b"\r\n", 2)

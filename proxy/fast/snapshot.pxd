@@ -38,6 +38,7 @@ cdef struct snapshot_t:         # immutable once published; Python owns it (prox
     int32_t  keepalive_count
     int32_t  user_timeout_ms
     uint32_t detect_bytes_max
+    uint32_t unknown_max        # connections out to addresses of no service; 0: no limit
     uint8_t  splice_enabled
     uint32_t target_count
     uint8_t  http_enabled       # 0: HTTP is relayed like any TCP

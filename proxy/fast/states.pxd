@@ -31,6 +31,7 @@ cdef struct backend_state_t:
     uint32_t in_flight          # requests
     uint32_t retries_in_flight
     uint32_t connections        # live ones
+    uint32_t idle               # of them, in a pool
     uint32_t pending            # requests that wait for a connection
     uint32_t inbound_in_flight  # of what comes in to our own pod
     uint32_t ejected_count      # of its endpoints, now

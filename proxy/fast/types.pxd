@@ -199,6 +199,10 @@ cdef enum:                      # peer_t.state
     PEER_KNOWN = 1
     PEER_REFUSED = 2
 
+cdef struct peer_limit_t:       # of the requests of one identity, whatever certificates it shows
+    bucket_t bucket
+    uint32_t use_count          # of peer_t that point here; the last one frees it
+
 cdef struct peer_t:             # a certificate that somebody proved to be theirs; worker.peers
     slab_head_t head
     peer_t*  next_in_bucket
@@ -216,7 +220,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint8_t  state              # PEER_*
     uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
-    bucket_t limit              # of its requests
+    peer_limit_t* limit         # own, shared; NULL: nobody asked for it yet
 
 cdef enum:                      # side_t.fd, besides descriptors and -1
     FD_VOID = -2                # of a copy: whatever is written is gone
@@ -432,6 +436,7 @@ cdef struct conn_t:             # one accepted connection; lives in worker.conns
     uint8_t  may_be_mesh        # a ClientHello that names us is ours to answer
     uint8_t  is_judged          # authorization policies apply to it: it comes in to our own pod
     uint8_t  is_probe_only      # plaintext where only TLS is let in: for the kubelet's probes
+    uint8_t  is_unknown         # counted among those that go out to no service
     uint8_t  is_mirror          # a copy: it has no downstream
     uint32_t mirror_backend     # who gets it, by number
     uint8_t  is_by_host         # requests go where their Host says
@@ -548,6 +553,7 @@ cdef struct worker_t:
     up_t*    dead_ups           # closed in this tick, freed at its end
     fleet_t  fleet              # what is known of backends and endpoints
     uint64_t replay_bytes       # kept by all exchanges
+    uint32_t unknown_count      # connections that go out to addresses of no service
     uint32_t mirror_count       # copies of requests that are under way
     side_t   nobody             # stands in for a side that is not there: fd -1, never ready
     uint64_t random[2]

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 
 from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.h1 cimport h1_resume
+from proxy.fast.h1_upstream cimport h1_idle_elsewhere
 from proxy.fast.lookup cimport traffic_backend
 from proxy.fast.pool cimport pool_stop_waiting
 from proxy.fast.slab cimport slab_at, slab_slot_count
@@ -17,7 +18,7 @@ from proxy.fast.types cimport conn_t, pool_t, worker_t
 cdef inline bint waiters_have_room(worker_t* w, const pool_t* pool) noexcept nogil:
     cdef const conn_t* c = pool.first_waiter
     cdef const backend_t* b = NULL
-    cdef const backend_state_t* state
+    cdef backend_state_t* state
     if pool.idle != NULL or pool.live_count == 0:
         return True
     if pool.live_count >= w.snapshot.pool_connections_max:
@@ -27,7 +28,8 @@ cdef inline bint waiters_have_room(worker_t* w, const pool_t* pool) noexcept nog
     if b == NULL or not b.connections_max:
         return True
     state = fleet_backend(&w.fleet, b.number)
-    return state == NULL or state.connections < b.connections_max
+    return state == NULL or state.connections < b.connections_max or (
+        h1_idle_elsewhere(w, c, b, state) >= 0)
 
 
 # Connections came free while somebody waits for one.

@@ -2,20 +2,25 @@
 
 A change that cannot be used changes nothing: everything stays as it was, and the faults are told in
 the log, on /metrics and by `remora ctl policy`, until a later change mends them.
+
+Reading a large cluster takes seconds. It happens in a thread of its own, so that probes, scrapes
+and the operator are answered meanwhile; what was read is taken, and published, on the loop.
 """
 
 import asyncio
 import gc
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.errors import EXIT_USAGE, StartError
 from proxy.logs import Log
 from proxy.mesh_options import PERMISSIVE, MeshConfig
 from proxy.policy.effective import DEFAULT_TRUST_DOMAIN, Effective, Who, effective
 from proxy.policy.options import PolicyConfig
-from proxy.policy.rows import NOTHING, Judgement
+from proxy.policy.rows import NOTHING, Judgement, PolicyRow
 from proxy.policy.table import excess, table
 from proxy.services import Service
 from proxy.sources.directory import SETTLE_S, ManifestDirectory
@@ -34,6 +39,16 @@ if TYPE_CHECKING:
 _LOOK_S: Final = 0.5
 # Faults, and notes, written to the log at once; all of them are in `remora ctl policy`.
 _LOGGED_MAX: Final = 10
+
+
+class _Reading(NamedTuple):
+    """What a directory held, and what it means for us."""
+
+    objects: Objects
+    effective: Effective
+    policies: list[PolicyRow]
+    traffic: Traffic
+    notes: tuple[str, ...]
 
 
 class PolicyWatch:
@@ -71,6 +86,8 @@ class PolicyWatch:
         self.notes: tuple[str, ...] = ()
         self.loads = {"good": 0, "bad": 0}
         self.loaded_unix_s = 0.0
+        self.is_reading = False
+        self._is_closed = False
         self._log = log
         self._source = ManifestDirectory(config.manifests)
         self._timer: asyncio.TimerHandle | None = None
@@ -88,8 +105,7 @@ class PolicyWatch:
     def start(self) -> None:
         """Read for the first time. Raises StartError: there is no good state to keep."""
         try:
-            self._read()
-            self.loads["good"] += 1
+            self._take(self._read())
         except FaultsError as wrong:
             raise StartError(
                 f"the manifests cannot be used: {wrong}",
@@ -97,6 +113,8 @@ class PolicyWatch:
                 " supported",
                 EXIT_USAGE,
             ) from wrong
+        self._numbers.commit()
+        self.loads["good"] += 1
 
     def watch(self) -> None:
         """Look for changes from now on, until `close`."""
@@ -104,38 +122,80 @@ class PolicyWatch:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more. A reading under way is left alone: its end finds nobody."""
+        self._is_closed = True
         if self._timer:
             self._timer.cancel()
 
+    def reload(self) -> None:
+        """Read now, and wait for it."""
+        self._end(self._attempt())
+
     def _look(self) -> None:
         try:
-            self._source.look(time.monotonic(), self._reload)
+            self._source.look(time.monotonic(), self._begin)
+        finally:
+            if not self.is_reading:
+                self.watch()
+
+    def _begin(self) -> None:
+        """Read in a thread; nobody looks at the directory meanwhile.
+
+        It is a daemon, because the end of the process must not wait for it.
+        """
+        self.is_reading = True
+        loop = asyncio.get_running_loop()
+        Thread(target=self._read_aside, args=(loop,), name="manifests", daemon=True).start()
+
+    def _read_aside(self, loop: asyncio.AbstractEventLoop) -> None:
+        outcome = self._attempt()
+        with suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(self._finish, outcome)
+
+    def _finish(self, outcome: _Reading | Exception) -> None:
+        self.is_reading = False
+        if self._is_closed:
+            return
+        try:
+            self._end(outcome)
         finally:
             self.watch()
 
-    def _read(self) -> None:
-        """Read and take. It makes many objects and no garbage: the collector waits."""
+    def _attempt(self) -> _Reading | Exception:
+        """Read; return what came of it. All else happens where everybody may look."""
+        try:
+            return self._read()
+        except Exception as fault:  # noqa: BLE001 - raised where it is seen: see `_end`
+            return fault
+
+    def _read(self) -> _Reading:
+        """Read and understand. It makes many objects and no garbage: the collector waits."""
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            self._take(self._source.load())
+            return self._understand(self._source.load())
         finally:
             if was_enabled:
                 gc.enable()
 
-    def _reload(self) -> None:
+    def _end(self, outcome: _Reading | Exception) -> None:
+        """Take what was read, or refuse it; all or nothing."""
         before = dict(vars(self))
         try:
-            self._read()
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._take(outcome)
             self.on_change()
         except FaultsError as wrong:
+            self._numbers.refuse()
             self._refuse(wrong.faults)
             return
         except ValueError as wrong:  # of the data plane: more than it takes
+            self._numbers.refuse()
             vars(self).update(before)
             self._refuse((Fault(self.directory, 0, "", "", str(wrong)),))
             return
+        self._numbers.commit()
         self.loads["good"] += 1
         self._log.info(
             "manifests_loaded",
@@ -156,27 +216,26 @@ class PolicyWatch:
             hint="what was read before stays in force; see `remora ctl config`",
         )
 
-    def _take(self, objects: Objects) -> None:
-        """Make objects the ones that count; all or nothing."""
+    def _understand(self, objects: Objects) -> _Reading:
+        """Return what objects mean for us; `_numbers` waits for `commit` or `refuse`."""
         found = effective(objects, self.who)
         rows = table(found.policies)
         if too_much := excess(rows):
             raise FaultsError([Fault(self.directory, 0, "", "", too_much)])
-        try:
-            self.traffic, notes = traffic(objects, self.who, self._numbers, self._taken)
-        except FaultsError:
-            self._numbers.refuse()
-            raise
-        self._numbers.commit()
-        self.counts = counts(self.traffic)
+        rows_of_traffic, notes = traffic(objects, self.who, self._numbers, self._taken)
+        return _Reading(objects, found, rows, rows_of_traffic, (*found.notes, *notes))
+
+    def _take(self, reading: _Reading) -> None:
+        """Make it the one that counts."""
+        self.traffic, self.counts = reading.traffic, counts(reading.traffic)
         generation = self.judgement.generation
-        if rows != self.judgement.policies:
+        if reading.policies != self.judgement.policies:
             generation += 1
-        probes = [(probe.port, probe.path.encode()) for probe in found.probes]
-        self.judgement = Judgement(rows, generation, probes)
-        self.objects, self.effective, self.faults = objects, found, ()
+        probes = [(probe.port, probe.path.encode()) for probe in reading.effective.probes]
+        self.judgement = Judgement(reading.policies, generation, probes)
+        self.objects, self.effective, self.faults = reading.objects, reading.effective, ()
         self.loaded_unix_s = time.time()
-        self._tell((*found.notes, *notes))
+        self._tell(reading.notes)
 
     def _tell(self, notes: tuple[str, ...]) -> None:
         """Write what is new among the notes to the log."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 # Two looks this far apart must agree before a change is read: writers take their time.
 SETTLE_S: Final = 0.1
+# A directory in which files are swapped all the time never stands still: then it is read anyway.
+UNSETTLED_S_MAX: Final = 1.0
 FILES_MAX: Final = 10_000
 
 
@@ -40,6 +42,7 @@ class ManifestDirectory:
         self._read: list[_Look] | None = None
         self._seen: list[_Look] | None = None
         self._seen_s = 0.0
+        self._moved_s = 0.0
         self._found: dict[_Look, Found] = {}
 
     @property
@@ -48,15 +51,25 @@ class ManifestDirectory:
         return self._seen is not None and self._seen != self._read
 
     def look(self, now_s: float, on_change: Callable[[], None]) -> None:
-        """Call `on_change` for what changed and then stood still for SETTLE_S."""
+        """Call `on_change` for what changed and then stood still for SETTLE_S.
+
+        Whole files that are swapped in are also read while others follow, so that one who never
+        rests cannot keep an old state in force. What grows in place is waited for: half of a YAML
+        file may look like a whole one.
+        """
         looks = self._looks()
         if looks == self._read:
             self._seen = looks
             return
         if looks != self._seen:
+            before, before_s = self._seen, self._seen_s
             self._seen, self._seen_s = looks, now_s
-            return
-        if now_s - self._seen_s < SETTLE_S:
+            if before == self._read:
+                self._moved_s = now_s
+            is_late = now_s - self._moved_s >= UNSETTLED_S_MAX and now_s - before_s >= SETTLE_S
+            if not is_late or _is_written(before, looks):
+                return
+        elif now_s - self._seen_s < SETTLE_S:
             return
         on_change()
 
@@ -99,3 +112,11 @@ class ManifestDirectory:
         except OSError:
             return None  # gone, or between two states: the next look knows more
         return looks
+
+
+def _is_written(before: list[_Look] | None, now: list[_Look] | None) -> bool:
+    """Whether a file that was there before changed, or that cannot be told."""
+    if before is None or now is None:
+        return True
+    files = {look.inode: look for look in before}
+    return any(files.get(look.inode, look) != look for look in now)

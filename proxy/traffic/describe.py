@@ -10,6 +10,7 @@ from proxy.traffic.settings import DEFAULT_RETRY
 from proxy.values import Address
 
 if TYPE_CHECKING:
+    from proxy.engine import Engine
     from proxy.policy.watch import PolicyWatch
 
 Fields = dict[str, object]
@@ -18,8 +19,8 @@ _DEFAULT: Final = Backend(0, "", 0, retry=DEFAULT_RETRY)
 _NOT_SETTINGS: Final = frozenset({"number", "service", "port", "endpoints", "local_count"})
 
 
-def config(watch: "PolicyWatch", service: str, limit: int) -> Fields:
-    """Return the page. `service` "": all of them, up to `limit`."""
+def config(watch: "PolicyWatch", engine: "Engine", service: str, limit: int) -> Fields:
+    """Return the page. `service` "": all of them, up to `limit`, without what they do now."""
     rows = watch.traffic
     fronts = _fronts(rows)
     wanted = [
@@ -32,13 +33,17 @@ def config(watch: "PolicyWatch", service: str, limit: int) -> Fields:
         "loaded": timestamp(int(watch.loaded_unix_s * 1e6)),
         "age_s": round(time.time() - watch.loaded_unix_s, 1),
         "loads": dict(watch.loads),
+        "is_reading": watch.is_reading,
         "objects": watch.objects.counts(),
         "skipped": dict(watch.objects.skipped),
         "zone": watch.zone,
         "faults": [{**fault._asdict(), "sentence": str(fault)} for fault in watch.faults],
         "notes": list(watch.notes),
         "counts": dict(watch.counts),
-        "services": [_service(rows, *each) for each in wanted[:limit]],
+        "services": [
+            {**_service(rows, *each), **(_now(engine, each[0]) if service else {})}
+            for each in wanted[:limit]
+        ],
         "truncated": len(wanted) > limit,
     }
 
@@ -63,6 +68,27 @@ def _service(rows: Traffic, backend: Backend, front: Front | None) -> Fields:
             {"route": rows.rules[each.rule].route, "match": match_text(each)}
             for each in (front.routes if front else ())
         ],
+    }
+
+
+def _now(engine: "Engine", backend: Backend) -> Fields:
+    """Return what the workers know of a backend, and think of its endpoints."""
+    state = engine.backend(backend.number)
+    if state is None:
+        return {"now": None, "endpoints_now": {}}
+    known = {each: engine.endpoint(each.slot, each.generation) for each in backend.endpoints}
+    return {
+        "now": {**state._asdict(), "events": {k: n for k, n in state.events.items() if n}},
+        "endpoints_now": {
+            str(Address(each.host, each.port)): {
+                "in_flight": found.in_flight,
+                "latency_ms": round(found.latency_us / 1000, 3) or None,
+                "ejected": bool(found.ejected),
+                "ejections": found.ejections,
+            }
+            for each, found in known.items()
+            if found
+        },
     }
 
 

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any, Final
 
 from tests.support import control
+from tests.support.memory import private_bytes
 from tests.support.sockets import Address, parsed
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -28,7 +29,7 @@ LIVE_KINDS: Final = {
 CLOCK_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without a developer's own REMORA_* settings, and with no file of the tree importable.
 
     What `-m proxy` means is then decided by the installed package, or by PYTHONPATH: so a
@@ -51,7 +52,7 @@ class Proxy:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=directory,
-            env=_environment(),
+            env=environment(),
         )
         self.pid = self._process.pid
         self._reader = Thread(target=self._read_stderr, name="proxy-stderr")
@@ -150,10 +151,7 @@ class Proxy:
 
     def private_bytes(self) -> int:
         """Memory that is this process's alone: what grows when it leaks."""
-        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        rows = dict(line.split(":", 1) for line in rollup if ":" in line.split(" ", 1)[0])
-        kib = sum(int(rows[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
-        return kib * 1024
+        return private_bytes(self.pid)
 
     def fds(self) -> set[int]:
         return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}  # noqa: PTH208

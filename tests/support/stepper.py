@@ -21,6 +21,7 @@ SETTINGS: Final = {
     "keepalive_count": 3,
     "user_timeout_ms": 30_000,
     "detect_bytes_max": 1_024,
+    "unknown_max": 0,
     "splice": 1,
     "http": 1,
     "forwarded_inbound": 1,

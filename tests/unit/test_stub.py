@@ -179,6 +179,6 @@ def test_the_counters_have_the_dimensions_that_the_stub_tells() -> None:
         "tls_sum_us": 2,
         "policies": _fastpath.SLOTS * len(_fastpath.VERDICTS) * len(_fastpath.UNITS),
         "events": len(_fastpath.EVENTS),
-        "live": 6,
+        "live": 7,
         "tick": 2,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import control
 from tests.support.policy import Manifests, wait_loaded
 from tests.support.process import EXIT_USAGE, Proxy
 from tests.support.rig import Rig
@@ -40,6 +41,10 @@ def ctl(proxy: Proxy, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=PATIENCE_S,
     )
+
+
+def page_of(proxy: Proxy) -> dict[str, Any]:
+    return control.ask(proxy.control_path, "/traffic?limit=1")
 
 
 def config(proxy: Proxy, *words: str) -> dict[str, Any]:
@@ -111,6 +116,31 @@ def test_a_broken_change_keeps_the_last_good_state_and_says_so(
     assert proxy.metrics()("remora_traffic_objects", kind="endpoints") == 2
     manifests.write(WEB, BEHIND, ROUTE)
     eventually("the mended state is in force", lambda: not config(proxy)["faults"])
+
+
+def test_a_large_change_is_read_while_everybody_is_answered(rig: Rig, manifests: Manifests) -> None:
+    manifests.write(WEB, BEHIND)
+    proxy = start(rig, manifests)
+    many = range(1000)
+    addresses = [f"10.1.{n // 250}.{n % 250}" for n in many]
+    services = [service(f"s{n}", f"10.97.{n // 250}.{n % 250}") for n in many]
+    slices = [endpoints(f"s{n}", *(endpoint(each) for each in addresses[:20])) for n in many]
+    manifests.write(*services, *slices)
+    eventually("the reading", lambda: page_of(proxy)["is_reading"])
+    assert control.fetch(proxy.admin_address(), "/live")[0] == 200
+    assert proxy.metrics()("remora_traffic_objects", kind="services") == 1
+    assert page_of(proxy)["is_reading"]
+    wait_loaded(proxy)
+    assert page_of(proxy)["counts"]["services"] == 1000
+
+
+def test_a_proxy_that_reads_may_end(rig: Rig, manifests: Manifests) -> None:
+    manifests.write(WEB, BEHIND)
+    proxy = start(rig, manifests)
+    manifests.write(*(service(f"s{n}", f"10.97.{n // 250}.{n % 250}") for n in range(5000)))
+    eventually("the reading", lambda: page_of(proxy)["is_reading"])
+    proxy.stop()
+    assert proxy.logged("manifests_loaded") is None
 
 
 def test_without_manifests_there_is_nothing_to_show(rig: Rig) -> None:

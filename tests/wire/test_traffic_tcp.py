@@ -1,5 +1,6 @@
 """Bytes of no protocol, to services: spread, dialled elsewhere, limited, protected."""
 
+import contextlib
 import socket
 from collections import Counter
 from pathlib import Path
@@ -297,3 +298,18 @@ def test_requests_are_counted_by_what_carries_them(rig: Rig, kit: MeshKit, tmp_p
         assert down.response().body == b"ok"
     metrics = cluster.proxy.metrics()
     assert [metrics("request_total", tls=word) for word in ("true", "false")] == [2, 2]
+
+
+def test_destinations_of_no_service_have_a_limit_of_their_own(rig: Rig) -> None:
+    route = rig.route("--unknown-connections-max", "2")
+    first, second = route.pairs(2)
+    with contextlib.suppress(ConnectionResetError):  # it may come before connect() is back
+        expect_reset(route.connect())
+    route.proxy.wait_closed("limit_upstream")
+    first.downstream.sendall(b"\x00still here")
+    assert first.upstream.recv(100) == b"\x00still here"
+    second.downstream.close()
+    assert second.upstream.recv(1) == b""
+    second.upstream.close()
+    eventually("its place is free", lambda: route.proxy.closed("ok") == 1)
+    assert route.pair().downstream

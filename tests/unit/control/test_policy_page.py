@@ -58,11 +58,11 @@ def test_policies_that_stay_the_same_keep_their_generation(
     watch = watched(tmp_path, readable_log, pod("web-1"), policies("p"))
     assert watch.judgement.generation == 1
     (tmp_path / "all.yaml").write_text(pod("web-1") + policies("p") + pod("other", "10.0.0.9"))
-    watch._reload()
+    watch.reload()
     assert watch.judgement.generation == 1
     assert len(watch.objects.pods) == 2
     (tmp_path / "all.yaml").write_text(pod("web-1"))
-    watch._reload()
+    watch.reload()
     assert watch.judgement.generation == 2
 
 
@@ -73,7 +73,7 @@ def test_more_than_the_data_plane_takes_is_a_fault(
     methods = ",".join(f"M{number}" for number in range(table.VALUES_MAX + 1))
     spec = f"{{rules: [{{to: [{{operation: {{methods: [{methods}]}}}}]}}]}}"
     (tmp_path / "all.yaml").write_text(pod("web-1") + policies("p", spec))
-    watch._reload()
+    watch.reload()
     (fault,) = watch.faults
     assert fault.text == "16385 values in the policies of this pod; 16384 are the most"
     assert watch.judgement.policies == []

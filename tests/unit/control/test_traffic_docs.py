@@ -10,6 +10,7 @@ import pytest
 from proxy import ctl_config, ctl_why
 from proxy.config import GROUPS, Config, read_config
 from proxy.ctl import GROUPS as CTL_GROUPS
+from proxy.engine import Engine
 from proxy.policy.watch import PolicyWatch
 from proxy.traffic.describe import config as described
 from proxy.traffic.why import Question, why
@@ -51,7 +52,9 @@ def told(tmp_path: Path, readable_log: ReadableLog) -> tuple[PolicyWatch, Config
 
 
 def test_what_is_in_force_looks_as_the_page_shows_it(told: tuple[PolicyWatch, Config]) -> None:
-    page = ctl_config.config(decoded(described(told[0], "", 1000)), is_detailed=False)
+    engine = Engine(1, 1)
+    page = ctl_config.config(decoded(described(told[0], engine, "", 1000)), is_detailed=False)
+    engine.stop()
     assert PASSING.sub("", page) == PASSING.sub("", shown("config"))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from proxy import ctl_config, ctl_why
 from proxy.config import Config, read_config
+from proxy.engine import Engine
 from proxy.policy.watch import PolicyWatch
 from proxy.traffic.describe import config as described
 from proxy.traffic.why import Question, WhyError, why
@@ -59,7 +60,10 @@ class Told:
         return decoded
 
     def page(self, service_name: str = "") -> dict[str, Any]:
-        decoded: dict[str, Any] = json.loads(json.dumps(described(self.watch, service_name, 1000)))
+        engine = Engine(1, 1)
+        page = described(self.watch, engine, service_name, 1000)
+        engine.stop()
+        decoded: dict[str, Any] = json.loads(json.dumps(page))
         return decoded
 
 
@@ -225,7 +229,7 @@ def test_faults_of_a_refused_change_are_shown_and_the_old_state_stays(
     before = told.watch.traffic
     broken = service("web", annotations={"rate-limit": "much"})
     (tmp_path / "manifests" / "all.json").write_text(json.dumps(broken))
-    told.watch._reload()
+    told.watch.reload()
     assert told.watch.traffic is before
     page = told.page()
     assert page["loads"] == {"good": 1, "bad": 1}
@@ -244,7 +248,7 @@ def test_what_the_data_plane_does_not_take_changes_nothing(
 
     told.watch.on_change = refuse
     (tmp_path / "manifests" / "all.json").write_text(json.dumps(WEB))
-    told.watch._reload()
+    told.watch.reload()
     assert (told.watch.traffic, told.watch.notes, told.watch.loaded_unix_s) == before
     (fault,) = told.watch.faults
     assert fault.text == "more than 3 fronts in the traffic policy"
@@ -252,6 +256,6 @@ def test_what_the_data_plane_does_not_take_changes_nothing(
 
 def test_a_note_is_logged_once(tmp_path: Path, readable_log: ReadableLog) -> None:
     told = Told(tmp_path, readable_log, *ALL)
-    told.watch._reload()
+    told.watch.reload()
     lines = [line for line in readable_log.lines if line["event"] == "manifests_note"]
     assert len(lines) == 1

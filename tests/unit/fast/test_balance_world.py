@@ -134,7 +134,23 @@ def test_slow_start_gives_a_newcomer_a_share_that_grows_with_its_age(
     for step, share in enumerate(shares[:10]):
         due = max(0.1, (step + 0.5) / 10)
         assert due * 0.6 - 0.05 < share < due * 1.5 + 0.1, (step, shares)
-    assert min(shares[10:]) > 0.75
+    assert min(shares[10:]) > 0.7
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("balance", BALANCES[:4])
+def test_slow_start_holds_between_two_endpoints_that_have_little_to_do(
+    decisions: ModuleType, balance: str, seed: int
+) -> None:
+    row = backend(1, balance=balance, slow_start_ms=30_000)
+    world = World(decisions, row, seed=seed)
+    world.behaviours = even(2)
+    world.ask(5, 30)
+    world.publish(row._replace(endpoints=endpoints(2)))
+    begun_us = world.now_us
+    world.ask(6, 30)
+    counts = world.counts(begun_us)
+    assert 0 < counts[1] / counts.total() < 0.25, counts
 
 
 def test_whoever_is_there_at_the_first_request_is_not_new(decisions: ModuleType) -> None:

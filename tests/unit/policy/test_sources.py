@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.sources.directory import SETTLE_S, ManifestDirectory
+from proxy.sources.directory import SETTLE_S, UNSETTLED_S_MAX, ManifestDirectory
 from proxy.sources.pod import Probe
 from proxy.sources.strict import Fault, FaultsError
 from tests.unit.policy.objects import faults_of, loaded, pod, policies
@@ -267,6 +267,28 @@ def test_the_kubelets_swap_of_a_link_is_a_change(tmp_path: Path) -> None:
     looker.look()
     assert looker.look() == 1
     assert looker.source.load().authorization_policies[0].meta.name == "aa"
+
+
+def test_a_directory_that_never_stands_still_is_read_all_the_same(tmp_path: Path) -> None:
+    looker = Looker(tmp_path)
+    while looker.now_s < 3 * UNSETTLED_S_MAX:
+        # Each is new while the one before is still there: no inode is used again.
+        (tmp_path / ".next").write_text(policies("a"))
+        os.replace(tmp_path / ".next", tmp_path / "a.yaml")  # noqa: PTH105 - atomic, and says so
+        (tmp_path / ".kept").unlink(missing_ok=True)
+        os.link(tmp_path / "a.yaml", tmp_path / ".kept")
+        looker.look()
+    assert looker.changes in {2, 3}
+
+
+def test_a_file_that_grows_is_waited_for(tmp_path: Path) -> None:
+    looker = Looker(tmp_path)
+    with (tmp_path / "a.yaml").open("w") as file:
+        while looker.now_s < 3 * UNSETTLED_S_MAX:
+            file.write(f"# {looker.now_s}\n")
+            file.flush()
+            assert looker.look() == 0
+    assert looker.look() == 1
 
 
 def test_other_files_are_not_looked_at(tmp_path: Path) -> None:
