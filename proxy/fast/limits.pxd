@@ -103,6 +103,9 @@ cdef enum:
     # Copies of one request, and of all of them that one worker has under way: more are not made.
     MIRRORS_MAX = 4
     MIRRORS_LIVE_MAX = 1024
+    # They take no more than this part of the connections that a worker may have: a backend that
+    # never answers must not keep users out.
+    MIRRORS_LIVE_PART = 8
     # Further connects of a relayed connection whose endpoint could not be reached.
     DIALS_AGAIN_MAX = 2
     # A body up to this size goes out in one write with its head.

@@ -5,7 +5,7 @@ from typing import Final
 from tests.support.http import Stream, request, response
 from tests.support.services import EAGER, NEVER_OUT, Backend, Cluster, Try
 from tests.support.sockets import reset
-from tests.support.traffic import Object, service
+from tests.support.traffic import Object, route, rule, service, to
 from tests.support.waiting import eventually
 
 CLOSE: Final = "Connection: close"
@@ -54,6 +54,22 @@ def test_a_pipelined_request_is_read_when_the_deadline_answers_the_one_before(
         up = backend.accept()
         assert up.request().line == b"GET /%d HTTP/1.1" % number
         assert down.response().get(b"remora-error") == b"request_deadline"
+
+
+# ---- copies -------------------------------------------------------------------------------------
+
+
+def test_copies_that_nobody_answers_leave_room_for_users(cluster: Cluster) -> None:
+    cluster.service("web", 1)
+    cluster.service("shadow", 1)
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": to("shadow")}}
+    cluster.add(route("copied", rule(to("web"), filters=[mirror])))
+    cluster.start("--connections-max", "16")
+    for number in range(6):
+        cluster.served(request(f"/{number}", CLOSE))
+    metrics = cluster.proxy.metrics()
+    assert metrics("remora_events_total", event="mirrored") == 2
+    assert metrics("remora_events_total", event="mirror_dropped") == 4
 
 
 # ---- who waits for room -------------------------------------------------------------------------
