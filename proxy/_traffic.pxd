@@ -219,15 +219,12 @@ cdef inline retry_t retry_from(object row, str owner) except *:
     return retry
 
 
-# Their lines, with ": " and CRLF, have a bound: the head that they are written to has one.
 cdef inline run_t edits_add(filling_t* f, tuple rows, tuple kinds, str owner) except *:
     cdef run_t run = shelf_add(&f.edits, len(rows), "changes of headers")
     cdef uint32_t i
     cdef edit_t edit
-    line_bytes = sum([len(name) + len(value) + 4 for _, name, value in rows])
-    if line_bytes > EDITS_BYTES_MAX:
-        raise ValueError(f"changes of headers of {owner} have {line_bytes} bytes; "
-                         f"{EDITS_BYTES_MAX} are the most")
+    whole(sum([len(row[1]) + len(row[2]) + 4 for row in rows]), EDITS_BYTES_MAX,    # ": ", CRLF
+          "bytes of changed headers", owner)
     for i in range(run.count):
         kind, name, value = rows[i]
         edit.kind = word_index(kinds, kind, "change of a header", owner)
@@ -426,9 +423,7 @@ cdef inline rewrite_t rewrite_from(
     filling_t* f, object row, object words, str owner,
 ) except *:
     cdef rewrite_t rewrite
-    if len(row.host) > REWRITE_HOST_BYTES_MAX:
-        raise ValueError(f"host of a rewrite of {owner} has {len(row.host)} bytes; "
-                         f"{REWRITE_HOST_BYTES_MAX} are the most")
+    whole(len(row.host), REWRITE_HOST_BYTES_MAX, "bytes of the host of a rewrite", owner)
     rewrite.host = text_add(f, row.host, "host of a rewrite")
     rewrite.path = text_add(f, row.path, "path of a rewrite")
     rewrite.path_kind = word_index(words.REWRITES, row.path_kind, "rewrite", owner)
