@@ -14,7 +14,7 @@ from proxy.fast.authz cimport authz_target_path
 from proxy.fast.balance cimport balance_hash_addr, balance_hash_bytes
 from proxy.fast.budget cimport bucket_take, budget_deposit
 from proxy.fast.chars cimport chars_equal
-from proxy.fast.choose cimport choose_endpoint, choose_front, choose_own_front
+from proxy.fast.choose cimport choose_endpoint, choose_front, choose_original, choose_own_front
 from proxy.fast.conn cimport conn_drop_upstream
 from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_add, edits_add_run
 from proxy.fast.emit cimport emit_number, emit_text
@@ -43,7 +43,6 @@ from proxy.fast.traffic cimport (
 from proxy.fast.types cimport (
     REQUEST_DONE, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_mesh
 
 cdef enum:
     HTTP_PORT = 80              # of a Host without a port
@@ -145,18 +144,6 @@ cdef inline void h1_route(
         to.backend = &t.backends[at]
 
 
-# What was asked for before may have been a service that is gone by now: its endpoints are not where
-# the next request goes.
-cdef inline void h1_choose_original(worker_t* w, conn_t* c) noexcept nogil:
-    if c.is_mirror or c.is_by_host or addr_is_same(&c.upstream, &c.original_dst):
-        return
-    pick_end(w, c, OUTCOME_NONE, 0)
-    if c.up != NULL:
-        conn_drop_upstream(w, c, False)
-    c.upstream = c.original_dst
-    c.is_mesh = upstream_mesh(w, c) != NULL
-
-
 # The endpoint of the first try, so that the request can be counted under what carries it. One that
 # was dialled at accept will do, if it is of the same backend.
 cdef inline void h1_choose(
@@ -166,7 +153,7 @@ cdef inline void h1_choose(
     cdef bint is_sticky
     if to.backend == NULL:
         if to.front == NULL:
-            h1_choose_original(w, c)
+            choose_original(w, c)
         elif not to.is_own:
             c.is_mesh = 0                   # we answer ourselves
         return
