@@ -23,7 +23,7 @@ from proxy.fast.h1_end cimport h1_reply_with
 from proxy.fast.limits cimport H1_LINE_BYTES_MAX, HOST_BYTES_MAX, MIRRORS_MAX
 from proxy.fast.lookup cimport traffic_backend, traffic_front_of_host
 from proxy.fast.path cimport PATH_OK, path_normalize
-from proxy.fast.peer cimport conn_peer
+from proxy.fast.peer cimport conn_peer, peer_bucket_of
 from proxy.fast.pick cimport pick_end
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
@@ -35,7 +35,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.rules cimport word_t
-from proxy.fast.states cimport backend_state_t, rule_state_t
+from proxy.fast.states cimport backend_state_t, bucket_t, rule_state_t
 from proxy.fast.stats cimport count
 from proxy.fast.traffic cimport (
     backend_t, fault_t, front_t, mirror_t, rewrite_t, route_t, rule_t, share_t, traffic_t,
@@ -208,14 +208,17 @@ cdef inline int64_t h1_limit_own(
     cdef exchange_t* x = c.exchange
     cdef backend_state_t* state = fleet_backend(&w.fleet, front.number)
     cdef peer_t* peer = <peer_t*>conn_peer(c)
+    cdef bucket_t* bucket = NULL
     cdef uint64_t wait_ms = 0
     if state == NULL:
         return 0
     if front.requests_max and state.inbound_in_flight >= front.requests_max:
         count(&state.counts[TRAFFIC_SHED])
         return h1_refuse(w, c, head, 503, FLAG_OM, b"overloaded", NULL, 0)
-    if peer != NULL and front.peer_limit.rate_per_ks and not bucket_take(
-            &peer.limit, front.peer_limit.rate_per_ks, front.peer_limit.burst, w.now_us, &wait_ms):
+    if peer != NULL and front.peer_limit.rate_per_ks:
+        bucket = peer_bucket_of(w, peer)
+    if bucket != NULL and not bucket_take(
+            bucket, front.peer_limit.rate_per_ks, front.peer_limit.burst, w.now_us, &wait_ms):
         return h1_refuse_rate(w, c, head, state, wait_ms)
     if front.limit.rate_per_ks and not bucket_take(
             &state.limit, front.limit.rate_per_ks, front.limit.burst, w.now_us, &wait_ms):

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any, Final
 
 from tests.support import control
+from tests.support.memory import private_bytes
 from tests.support.sockets import Address, parsed
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -150,10 +151,7 @@ class Proxy:
 
     def private_bytes(self) -> int:
         """Memory that is this process's alone: what grows when it leaks."""
-        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        rows = dict(line.split(":", 1) for line in rollup if ":" in line.split(" ", 1)[0])
-        kib = sum(int(rows[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
-        return kib * 1024
+        return private_bytes(self.pid)
 
     def fds(self) -> set[int]:
         return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}  # noqa: PTH208
