@@ -1,9 +1,11 @@
 """The pages of docs/traffic are run: whoever follows one sees what it shows."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from proxy.config import GROUPS
 from tests.support.pages import TREE, Page, Step, Words, steps
 from tests.support.rig import Rig
 
@@ -20,6 +22,12 @@ def test_docs_name_every_page() -> None:
     text = (TREE / "docs" / "traffic.md").read_text()
     missing = [path.name for path in PAGES if f"(traffic/{path.name})" not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_names_flags_that_there_are(path: Path) -> None:
+    flags = {option.flag for group in GROUPS for option in group.options}
+    assert set(re.findall(r"`(--[a-z-]+)", path.read_text())) <= flags
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_answers_of_the_proxys_own_are_told_by_flag(
 
 def events(**counts: int) -> list[dict[str, str]]:
     """Return series of what traffic policy did to the service shop/web between two scrapes."""
-    name = "remora_traffic_events_total"
+    row = 'remora_traffic_events_total{{service="shop/web",event="{}"}}'
     return [
-        {"series": f'{name}{{service="shop/web",event="{event}"}}', "values": f"{count} {2 * count}"}
+        {"series": row.format(event), "values": f"{count} {2 * count}"}
         for event, count in counts.items()
     ]
 
