@@ -124,7 +124,6 @@ cdef inline int64_t h1_on_response_head(
     x.outcome = h1_status_outcome(head.status)
     pick_answered(w, c, x.outcome)
     x.latency_us = x.first_byte_us - x.try_us if x.first_byte_us > x.try_us else 1
-    x.try_deadline_ms = 0
     x.response_state = RESPONSE_BODY
     x.upstream_persists = head.is_persistent
     if (head.body == BODY_UNTIL_CLOSE or x.request_state != REQUEST_DONE

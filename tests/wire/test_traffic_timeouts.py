@@ -229,6 +229,22 @@ def test_the_last_try_that_takes_too_long_is_told(cluster: Cluster) -> None:
     backend.expect_no_more()
 
 
+def test_a_try_is_over_with_the_last_byte_of_its_answer(cluster: Cluster) -> None:
+    """GEP-1742: until the full response has been received from the backend."""
+    backend = web(cluster, 2, pool=ALONE, try_timeout=SHORT)
+    down = cluster.connect()
+    down.send(request("/"))
+    up = backend.accept()
+    up.request()
+    up.send(response(b"0123456789")[:-5])
+    assert down.until(b"01234")
+    expect_reset(down.sock)
+    up.expect_gone()
+    eventually("its end", lambda: cluster.ended(200, "UT"))
+    assert cluster.event("timeout_try") == 1
+    backend.expect_no_more()
+
+
 def test_a_post_that_was_sent_is_not_tried_elsewhere(cluster: Cluster) -> None:
     backend = web(cluster, 2, pool=ALONE, try_timeout=SHORT)
     down = cluster.connect()
