@@ -98,8 +98,7 @@ ABI = "debug" if FP_IS_DEBUG else "release"
 if [*map(len, (DIRECTIONS, PROTOCOLS, SPEAKERS, REASONS, EVENTS, METHODS, FLAGS, HANDLINGS,
                TLS_FAILURES, VERDICTS, UNITS, TRAFFIC_EVENTS))] != [
         DIRECTION_COUNT, PROTOCOL_COUNT, SPEAKER_COUNT, REASON_COUNT, EVENT_COUNT, METHOD_COUNT,
-        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT, VERDICT_COUNT, UNIT_COUNT,
-        TRAFFIC_COUNT]:
+        FLAG_COUNT, HANDLING_COUNT, TLS_FAILED_COUNT, VERDICT_COUNT, UNIT_COUNT, TRAFFIC_COUNT]:
     raise ImportError("proxy._fastpath: names and enums of proxy/fast/reasons.pxd differ")
 
 Connection = namedtuple("Connection", (

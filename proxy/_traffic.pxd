@@ -14,9 +14,9 @@ from libc.string cimport memcpy, memset
 
 from proxy._snapshot cimport address_from_python, snapshot_add_address
 from proxy.fast.limits cimport (
-    DFA_STATES_MAX, DFA_STEPS_MAX, FLEET_NUMBERS_MAX, FRONT_ROUTES_MAX, LIMIT_BURST_MAX,
-    LIMIT_RATE_PER_S_MAX, PLACES_EACH_MAX, PLACES_MAX, TRAFFIC_ROWS_MAX, TRAFFIC_TEXT_BYTES_MAX,
-    TRAFFIC_TIME_S_MAX,
+    DFA_STATES_MAX, DFA_STEPS_MAX, EDITS_BYTES_MAX, FLEET_NUMBERS_MAX, FRONT_ROUTES_MAX,
+    LIMIT_BURST_MAX, LIMIT_RATE_PER_S_MAX, PLACES_EACH_MAX, PLACES_MAX, REWRITE_HOST_BYTES_MAX,
+    TRAFFIC_ROWS_MAX, TRAFFIC_TEXT_BYTES_MAX, TRAFFIC_TIME_S_MAX,
 )
 from proxy.fast.lookup cimport lookup_add_name, lookup_place_count
 from proxy.fast.places cimport places_is_prime, places_maglev, places_ring, turn_t
@@ -214,7 +214,7 @@ cdef inline retry_t retry_from(object row, str owner) except *:
             raise ValueError(f"codes worth a retry of {owner}: {code} is not from 400 to 599")
         retry.codes[(code - 400) // 64] |= 1ULL << ((code - 400) % 64)
     retry.backoff_ms = small(row.backoff_ms, "backoff", owner)
-    retry.attempts = whole(row.attempts, 255, "attempts", owner)
+    retry.attempts = whole(row.attempts, 254, "attempts", owner)     # and the first: 8 bits
     retry.is_said = bool(row.is_said)
     return retry
 
@@ -223,6 +223,8 @@ cdef inline run_t edits_add(filling_t* f, tuple rows, tuple kinds, str owner) ex
     cdef run_t run = shelf_add(&f.edits, len(rows), "changes of headers")
     cdef uint32_t i
     cdef edit_t edit
+    whole(sum([len(row[1]) + len(row[2]) + 4 for row in rows]), EDITS_BYTES_MAX,    # ": ", CRLF
+          "bytes of changed headers", owner)
     for i in range(run.count):
         kind, name, value = rows[i]
         edit.kind = word_index(kinds, kind, "change of a header", owner)
@@ -421,6 +423,7 @@ cdef inline rewrite_t rewrite_from(
     filling_t* f, object row, object words, str owner,
 ) except *:
     cdef rewrite_t rewrite
+    whole(len(row.host), REWRITE_HOST_BYTES_MAX, "bytes of the host of a rewrite", owner)
     rewrite.host = text_add(f, row.host, "host of a rewrite")
     rewrite.path = text_add(f, row.path, "path of a rewrite")
     rewrite.path_kind = word_index(words.REWRITES, row.path_kind, "rewrite", owner)

@@ -22,6 +22,7 @@ from deploy.demo.drain import drain
 from deploy.demo.identities import mutual_tls
 from deploy.demo.pods import may_make_namespaces
 from deploy.demo.programs import ENVIRONMENT
+from deploy.demo.service import sick_endpoint
 from deploy.demo.stage import Stage
 from deploy.demo.story import DemoError, Story
 
@@ -122,7 +123,7 @@ def _perform(options: argparse.Namespace, story: Story) -> None:
         directory = _directory(stack)
         try:
             stage = _set_stage(options, story, directory, stack)
-            _play(stage)
+            _play(stage, directory)
             if options.keep:
                 _keep(stage)
             elif stage.is_redirected:
@@ -178,9 +179,10 @@ def _prefix() -> str:
     return f"remora-demo-{os.geteuid()}-"
 
 
-def _play(stage: Stage) -> None:
+def _play(stage: Stage, directory: Path) -> None:
     account(stage, acts.traffic(stage))
     mutual_tls(stage)
+    sick_endpoint(stage, directory)
     if stage.is_redirected:
         mesh.rules(stage)
     drain(stage)

@@ -117,12 +117,13 @@ def _start_dropbear(pod: Pod, directory: Path, stack: ExitStack) -> tuple[dict[s
 def _addresses(pod: Pod, port: int) -> dict[str, Address]:
     """Give where to listen, by family: on `port` in a namespace, else on any free one."""
     return {
-        family: Address(host, port if pod.namespace else _free_port(host))
+        family: Address(host, port if pod.namespace else free_port(host))
         for family, host in pod.addresses.items()
     }
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])

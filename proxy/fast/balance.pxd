@@ -383,6 +383,17 @@ cdef inline void balance_learn(
     outlier_learn(t, b, f, of, state, outcome, now_us // 1000)
 
 
+# The endpoint has answered a request. One that was to show what it can do has shown it, however
+# long the rest of its answer, or a tunnel, takes.
+cdef inline void balance_answered(
+    const traffic_t* t, fleet_t* f, uint32_t backend_number, uint32_t slot, uint32_t generation,
+    uint8_t outcome, uint64_t now_us,
+) noexcept nogil:
+    cdef const endpoint_state_t* state = fleet_seen_endpoint(f, slot, generation)
+    if state != NULL and state.is_probing:
+        balance_learn(t, f, backend_number, slot, generation, outcome, 0, now_us)
+
+
 # The request, or the connection, is over. Call it once for each balance_begin().
 cdef inline void balance_end(
     const traffic_t* t, fleet_t* f, uint32_t backend_number, uint32_t slot, uint32_t generation,

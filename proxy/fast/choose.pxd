@@ -6,16 +6,17 @@
 # Rule 1: nothing here keeps a pointer into the snapshot: backends are named by their number.
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
+from proxy.fast.addr cimport addr_is_same
 from proxy.fast.balance cimport balance_begin, balance_hash_addr, balance_pick
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport conn_drop_upstream
 from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.limits cimport DIALS_AGAIN_MAX
 from proxy.fast.lookup cimport lookup_service
-from proxy.fast.pick cimport pick_failed
+from proxy.fast.pick cimport pick_end, pick_failed
 from proxy.fast.reasons cimport (
-    DIRECTION_INBOUND, OUTCOME_LOCAL, REASON_LIMIT_UPSTREAM, REASON_NO_ENDPOINT, REASON_OPEN,
-    TRAFFIC_NO_ENDPOINT, TRAFFIC_OVERFLOW_CONNECTIONS,
+    DIRECTION_INBOUND, OUTCOME_LOCAL, OUTCOME_NONE, REASON_LIMIT_UPSTREAM, REASON_NO_ENDPOINT,
+    REASON_OPEN, TRAFFIC_NO_ENDPOINT, TRAFFIC_OVERFLOW_CONNECTIONS,
 )
 from proxy.fast.snapshot cimport service_address_t
 from proxy.fast.states cimport backend_state_t
@@ -69,6 +70,17 @@ cdef inline void choose_note_http(worker_t* w, const conn_t* c) noexcept nogil:
             state.speaks_http = 1
 
 
+# No service is in charge of it, though one was: it goes where it meant to go. The address of an
+# endpoint of then may be another pod's.
+cdef inline void choose_original(worker_t* w, conn_t* c) noexcept nogil:
+    if c.is_by_host or c.is_mirror or addr_is_same(&c.upstream, &c.original_dst):
+        return
+    pick_end(w, c, OUTCOME_NONE, 0)
+    conn_drop_upstream(w, c, False)
+    c.upstream = c.original_dst
+    c.is_mesh = upstream_mesh(w, c) != NULL
+
+
 # Make an endpoint of a backend the upstream.
 cdef inline void choose_this(
     worker_t* w, conn_t* c, const backend_t* b, const endpoint_t* endpoint,
@@ -107,7 +119,10 @@ cdef inline uint8_t choose_for_connection(worker_t* w, conn_t* c) noexcept nogil
     cdef backend_state_t* state
     if c.is_by_host:
         return REASON_NO_ENDPOINT           # no request, no Host
-    if front == NULL or c.pick.is_made:
+    if c.pick.is_made:
+        return REASON_OPEN
+    if front == NULL:
+        choose_original(w, c)
         return REASON_OPEN
     if front.backend < 0:
         return REASON_NO_ENDPOINT

@@ -118,6 +118,8 @@ cdef inline void h1_reply_with(
         return
     if closes:
         h1_end_downstream(w, c)
+    elif c.pending != NULL or c.down.is_readable:
+        conn_queue_ready(w, c)      # the next request is here already; a timer may have called us
 
 
 cdef inline void h1_reply(

@@ -23,7 +23,7 @@ from proxy.fast.http1 cimport H1_OK, h1_parse_response, h1_scan
 from proxy.fast.limits cimport BODY_JOIN_BYTES_MAX, BUF_BYTES
 from proxy.fast.lookup cimport traffic_backend
 from proxy.fast.mirror cimport mirror_send
-from proxy.fast.pick cimport pick_end
+from proxy.fast.pick cimport pick_answered, pick_end
 from proxy.fast.platform cimport CLOCK_MONOTONIC, EAGAIN, clock_us, errno
 from proxy.fast.pool cimport up_release
 from proxy.fast.reasons cimport (
@@ -122,6 +122,7 @@ cdef inline int64_t h1_on_response_head(
     exchange_answered(x, clock_us(CLOCK_MONOTONIC))
     x.status = head.status
     x.outcome = h1_status_outcome(head.status)
+    pick_answered(w, c, x.outcome)
     x.latency_us = x.first_byte_us - x.try_us if x.first_byte_us > x.try_us else 1
     x.try_deadline_ms = 0
     x.response_state = RESPONSE_BODY

@@ -14,7 +14,7 @@ from proxy.fast.authz cimport authz_target_path
 from proxy.fast.balance cimport balance_hash_addr, balance_hash_bytes
 from proxy.fast.budget cimport bucket_take, budget_deposit
 from proxy.fast.chars cimport chars_equal
-from proxy.fast.choose cimport choose_endpoint, choose_front, choose_own_front
+from proxy.fast.choose cimport choose_endpoint, choose_front, choose_original, choose_own_front
 from proxy.fast.conn cimport conn_drop_upstream
 from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_add, edits_add_run
 from proxy.fast.emit cimport emit_number, emit_text
@@ -23,7 +23,7 @@ from proxy.fast.h1_end cimport h1_reply_with
 from proxy.fast.limits cimport H1_LINE_BYTES_MAX, HOST_BYTES_MAX, MIRRORS_MAX
 from proxy.fast.lookup cimport traffic_backend, traffic_front_of_host
 from proxy.fast.path cimport PATH_OK, path_normalize
-from proxy.fast.peer cimport conn_peer
+from proxy.fast.peer cimport conn_peer, peer_bucket_of
 from proxy.fast.pick cimport pick_end
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
@@ -35,7 +35,7 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.rules cimport word_t
-from proxy.fast.states cimport backend_state_t, rule_state_t
+from proxy.fast.states cimport backend_state_t, bucket_t, rule_state_t
 from proxy.fast.stats cimport count
 from proxy.fast.traffic cimport (
     backend_t, fault_t, front_t, mirror_t, rewrite_t, route_t, rule_t, share_t, traffic_t,
@@ -43,7 +43,6 @@ from proxy.fast.traffic cimport (
 from proxy.fast.types cimport (
     REQUEST_DONE, conn_t, exchange_t, h1_field_t, h1_head_t, peer_t, worker_t,
 )
-from proxy.fast.upstream cimport upstream_mesh
 
 cdef enum:
     HTTP_PORT = 80              # of a Host without a port
@@ -145,18 +144,6 @@ cdef inline void h1_route(
         to.backend = &t.backends[at]
 
 
-# What was asked for before may have been a service that is gone by now: its endpoints are not where
-# the next request goes.
-cdef inline void h1_choose_original(worker_t* w, conn_t* c) noexcept nogil:
-    if c.is_mirror or c.is_by_host or addr_is_same(&c.upstream, &c.original_dst):
-        return
-    pick_end(w, c, OUTCOME_NONE, 0)
-    if c.up != NULL:
-        conn_drop_upstream(w, c, False)
-    c.upstream = c.original_dst
-    c.is_mesh = upstream_mesh(w, c) != NULL
-
-
 # The endpoint of the first try, so that the request can be counted under what carries it. One that
 # was dialled at accept will do, if it is of the same backend.
 cdef inline void h1_choose(
@@ -166,7 +153,7 @@ cdef inline void h1_choose(
     cdef bint is_sticky
     if to.backend == NULL:
         if to.front == NULL:
-            h1_choose_original(w, c)
+            choose_original(w, c)
         elif not to.is_own:
             c.is_mesh = 0                   # we answer ourselves
         return
@@ -223,14 +210,17 @@ cdef inline int64_t h1_limit_own(
     cdef exchange_t* x = c.exchange
     cdef backend_state_t* state = fleet_backend(&w.fleet, front.number)
     cdef peer_t* peer = <peer_t*>conn_peer(c)
+    cdef bucket_t* bucket = NULL
     cdef uint64_t wait_ms = 0
     if state == NULL:
         return 0
     if front.requests_max and state.inbound_in_flight >= front.requests_max:
         count(&state.counts[TRAFFIC_SHED])
         return h1_refuse(w, c, head, 503, FLAG_OM, b"overloaded", NULL, 0)
-    if peer != NULL and front.peer_limit.rate_per_ks and not bucket_take(
-            &peer.limit, front.peer_limit.rate_per_ks, front.peer_limit.burst, w.now_us, &wait_ms):
+    if peer != NULL and front.peer_limit.rate_per_ks:
+        bucket = peer_bucket_of(w, peer)
+    if bucket != NULL and not bucket_take(
+            bucket, front.peer_limit.rate_per_ks, front.peer_limit.burst, w.now_us, &wait_ms):
         return h1_refuse_rate(w, c, head, state, wait_ms)
     if front.limit.rate_per_ks and not bucket_take(
             &state.limit, front.limit.rate_per_ks, front.limit.burst, w.now_us, &wait_ms):

@@ -72,7 +72,7 @@ cdef inline uint8_t header_id(const char* name, uint32_t length) noexcept nogil:
 # May this field stand in a trailer section? RFC 9110 section 6.5.1: not what frames, routes or
 # authenticates the message.
 cdef inline bint header_may_trail(uint8_t id) noexcept nogil:
-    return id in (HEADER_NONE, HEADER_USER_AGENT, HEADER_RETRY_AFTER)
+    return id == HEADER_NONE or id == HEADER_USER_AGENT
 
 
 # Fields that a Connection header may not talk us into dropping: they frame or route the message,

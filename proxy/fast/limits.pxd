@@ -83,8 +83,11 @@ cdef enum:
     OUT_EXTRA_BYTES = 53248
     # A host name and its port in a redirect of ours (RFC 1035: a name has 255 bytes).
     HOST_BYTES_MAX = 512
-    # What one route may add to heads, its names and values together.
-    EDITS_BYTES_MAX = 8192
+    # Lines that one filter may add to a head. A head meets two of them, of its rule and of its
+    # backend: OUT_EXTRA_BYTES has room for both. The same bound as in sources/route_filters.py.
+    EDITS_BYTES_MAX = 4096
+    # The host of a rewrite: a DNS name. The same bound as there.
+    REWRITE_HOST_BYTES_MAX = 253
     # Endpoints that failed a request and are not asked again for it.
     TRIES_MAX = 4
     # A request up to this size, with its head, is kept so that it can be sent again. Linkerd's cap.
@@ -100,6 +103,9 @@ cdef enum:
     # Copies of one request, and of all of them that one worker has under way: more are not made.
     MIRRORS_MAX = 4
     MIRRORS_LIVE_MAX = 1024
+    # They take no more than this part of the connections that a worker may have: a backend that
+    # never answers must not keep users out.
+    MIRRORS_LIVE_PART = 8
     # Further connects of a relayed connection whose endpoint could not be reached.
     DIALS_AGAIN_MAX = 2
     # A body up to this size goes out in one write with its head.

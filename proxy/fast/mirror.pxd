@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from proxy.fast.buf cimport buf_append, buf_at, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label, conn_queue_ready
-from proxy.fast.limits cimport MIRRORS_LIVE_MAX
+from proxy.fast.limits cimport MIRRORS_LIVE_MAX, MIRRORS_LIVE_PART
 from proxy.fast.platform cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_us
 from proxy.fast.reasons cimport (
     EVENT_MIRRORED, EVENT_MIRROR_DROPPED, PHASE_RELAYING, PROTOCOL_HTTP1, PROTOCOL_PENDING,
@@ -36,7 +36,8 @@ cdef inline bint mirror_write(worker_t* w, conn_t* copy, const exchange_t* x) no
 # A connection that nobody made, which asks `backend` what `c` asked.
 cdef inline void mirror_open(worker_t* w, conn_t* c, uint32_t backend) noexcept nogil:
     cdef conn_t* copy = NULL
-    if w.mirror_count < MIRRORS_LIVE_MAX:
+    if w.mirror_count < MIRRORS_LIVE_MAX and (
+            w.mirror_count < w.conns.live_max // MIRRORS_LIVE_PART):
         copy = <conn_t*>slab_take(&w.conns)
     if copy == NULL:
         count(&w.stats.events[EVENT_MIRROR_DROPPED])

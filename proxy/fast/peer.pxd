@@ -8,15 +8,17 @@
 # Rule 2: bounded: what nobody uses is forgotten when the place is needed.
 # Rule 3: an identity is compared with its length, never up to a NUL (CVE-2026-47778).
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.limits cimport LOG_PEER_BYTES_MAX, PEERS_MAX, PEER_BUCKETS, SHA256_BYTES
 from proxy.fast.rules cimport word_t
 from proxy.fast.slab cimport slab_at, slab_give, slab_slot_count, slab_take
+from proxy.fast.states cimport bucket_t
 from proxy.fast.types cimport (
-    DOWNSTREAM, PEER_ASKED, PEER_KNOWN, TLS_OPEN, UPSTREAM, conn_t, peer_t, tls_t, worker_t,
+    DOWNSTREAM, PEER_ASKED, PEER_KNOWN, TLS_OPEN, UPSTREAM, conn_t, peer_limit_t, peer_t, tls_t,
+    worker_t,
 )
 
 cdef enum:
@@ -47,6 +49,10 @@ cdef inline void peer_free(worker_t* w, peer_t* peer) noexcept nogil:
         link = &link[0].next_in_bucket
     link[0] = peer.next_in_bucket
     free(peer.id)
+    if peer.limit != NULL:
+        peer.limit.use_count -= 1
+        if peer.limit.use_count == 0:
+            free(peer.limit)
     slab_give(&w.peers, peer)
 
 
@@ -142,6 +148,32 @@ cdef inline word_t peer_account(const peer_t* peer) noexcept nogil:
         return peer_part(NULL, 0, 0)
     return peer_part(
         peer, peer.namespace_at, peer.account_at + peer.account_bytes - peer.namespace_at)
+
+
+# Another certificate of the same identity that has a limit already; NULL: there is none. Asked once
+# for each certificate.
+cdef inline peer_t* peer_same(worker_t* w, const peer_t* peer) noexcept nogil:
+    cdef uint32_t slot
+    cdef peer_t* other
+    for slot in range(slab_slot_count(&w.peers)):
+        other = <peer_t*>slab_at(&w.peers, slot)
+        if other.head.is_live and other.limit != NULL and other.id_bytes == peer.id_bytes and (
+                memcmp(other.id, peer.id, peer.id_bytes) == 0):
+            return other
+    return NULL
+
+
+# What counts the requests of an identity. NULL: no memory.
+cdef inline bucket_t* peer_bucket_of(worker_t* w, peer_t* peer) noexcept nogil:
+    cdef peer_t* other
+    if peer.limit == NULL:
+        other = peer_same(w, peer)
+        peer.limit = other.limit if other != NULL else (
+            <peer_limit_t*>calloc(1, sizeof(peer_limit_t)))
+        if peer.limit == NULL:
+            return NULL
+        peer.limit.use_count += 1
+    return &peer.limit.bucket
 
 
 # Who is at the far end of mesh TLS: the downstream where it speaks TLS to us, else the upstream.

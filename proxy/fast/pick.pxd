@@ -6,7 +6,7 @@
 # Rule 2: endpoints that failed are not asked again for the same request while there are others.
 from libc.stdint cimport uint8_t, uint64_t
 
-from proxy.fast.balance cimport balance_end, balance_learn
+from proxy.fast.balance cimport balance_answered, balance_end, balance_learn
 from proxy.fast.limits cimport TRIES_MAX
 from proxy.fast.reasons cimport OUTCOME_OK
 from proxy.fast.types cimport conn_t, worker_t
@@ -28,6 +28,13 @@ cdef inline void pick_connected(worker_t* w, const conn_t* c) noexcept nogil:
     if c.pick.is_made:
         balance_learn(w.snapshot.traffic, &w.fleet, c.pick.backend, c.pick.slot, c.pick.generation,
                       OUTCOME_OK, c.connect_us if c.connect_us > 0 else 1, w.now_us)
+
+
+# The head of an answer is here.
+cdef inline void pick_answered(worker_t* w, const conn_t* c, uint8_t outcome) noexcept nogil:
+    if c.pick.is_made:
+        balance_answered(w.snapshot.traffic, &w.fleet, c.pick.backend, c.pick.slot,
+                         c.pick.generation, outcome, w.now_us)
 
 
 # The pick ends with a failure: the endpoint is not asked again for the same.

@@ -199,6 +199,10 @@ cdef enum:                      # peer_t.state
     PEER_KNOWN = 1
     PEER_REFUSED = 2
 
+cdef struct peer_limit_t:       # of the requests of one identity, whatever certificates it shows
+    bucket_t bucket
+    uint32_t use_count          # of peer_t that point here; the last one frees it
+
 cdef struct peer_t:             # a certificate that somebody proved to be theirs; worker.peers
     slab_head_t head
     peer_t*  next_in_bucket
@@ -216,7 +220,7 @@ cdef struct peer_t:             # a certificate that somebody proved to be their
     uint8_t  state              # PEER_*
     uint8_t  failure            # TLS_FAILED_*, valid when PEER_REFUSED
     uint8_t  digest[SHA256_BYTES]       # of the certificate's DER
-    bucket_t limit              # of its requests
+    peer_limit_t* limit         # own, shared; NULL: nobody asked for it yet
 
 cdef enum:                      # side_t.fd, besides descriptors and -1
     FD_VOID = -2                # of a copy: whatever is written is gone

@@ -494,6 +494,7 @@ cdef inline void worker_adopt_snapshot(worker_t* w) noexcept nogil:
     if w.snapshot.version != w.snapshot_version:
         store_release(&w.snapshot_version, w.snapshot.version)
         w.must_wake_python = 1
+        w.has_room = 1                  # limits may be others now
     if w.snapshot.policy_generation != w.policy_generation:
         authz_judge_again(w)
 
@@ -516,7 +517,7 @@ cdef inline void worker_run_ready(worker_t* w) noexcept nogil:
 # Up to when epoll may sleep, in ms; -1 for ever.
 cdef inline int worker_wait_ms(worker_t* w, int timeout_ms) noexcept nogil:
     cdef int64_t wait_ms
-    if w.ready != NULL:
+    if w.ready != NULL or w.has_room:       # what was reaped made room
         return 0
     wait_ms = timer_wait_ms(&w.wheel, w.now_ms)
     if wait_ms < 0 or (timeout_ms >= 0 and wait_ms > timeout_ms):

@@ -12,6 +12,10 @@ from proxy.traffic import rows
 from proxy.traffic.rows import MILLION, Edit, Rewrite
 
 WEIGHT_MAX: Final = 1_000_000
+# The same bounds as in fast/limits.pxd: heads are written into memory of a fixed size.
+EDITS_BYTES_MAX: Final = 4096
+HOST_BYTES_MAX: Final = 253
+_LINE_BYTES: Final = len(b": \r\n")
 
 # The field that goes with a type.
 _FIELD_OF: Final = {
@@ -114,6 +118,8 @@ def _edits(value: Value) -> tuple[Edit, ...]:
     for name in names:
         if names.count(name) > 1:
             raise value.fault(f"has {name.decode()!r} twice")
+    if sum(len(edit.name) + len(edit.value) + _LINE_BYTES for edit in edits) > EDITS_BYTES_MAX:
+        raise value.fault(f"has more than {EDITS_BYTES_MAX} bytes of headers")
     return tuple(edits)
 
 
@@ -173,7 +179,7 @@ def _host(value: Value | None) -> bytes:
     if value is None:
         return b""
     name = value.text()
-    if not _HOST.fullmatch(name) or values.is_ip(name):
+    if len(name) > HOST_BYTES_MAX or not _HOST.fullmatch(name) or values.is_ip(name):
         raise value.fault(f"{name!r} is no host name in small letters")
     return name.encode()
 

@@ -52,7 +52,8 @@ HEADERS = (
     "", "host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te",
     "trailer", "keep-alive", "proxy-connection", "http2-settings", "x-request-id",
     "x-forwarded-for", "x-forwarded-proto", "traceparent", "authorization", "user-agent",
-    "x-forwarded-client-cert", "remora-client-id",
+    "x-forwarded-client-cert", "remora-client-id", "remora-attempt-count", "remora-timeout-ms",
+    "retry-after",
 )
 BODY_STATES = (
     "data", "size", "extension", "size_lf", "data_cr", "data_lf", "trailers", "complete", "broken",
@@ -254,7 +255,7 @@ def address_text(bytes ip):
 
 def reply(uint16_t status, bytes reason, *, is_head=False, closes=True):
     cdef char* out = out_place()
-    return out[:reply_write(out, status, reason, is_head, closes)]
+    return out[:reply_write(out, status, reason, NULL, 0, is_head, closes)]
 
 
 # ---- bodies -----------------------------------------------------------------------------------

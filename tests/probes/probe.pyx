@@ -481,19 +481,20 @@ cdef class Groups:
 
     def begin(self, service, *, direction=0, mesh=False):
         """Count a request; returns the service under which it was counted."""
-        cdef golden_key_t key = golden_key_t(service=service, direction=direction, is_mesh=mesh)
+        cdef golden_key_t key = golden_key_t(
+            service=service, route=0, direction=direction, is_mesh=mesh)
         cdef golden_t* group
         group = golden_group(self.worker, &key)
         count(&group.requests[1])
         return group.key.service
 
     def end(self, service, status, flag):
-        cdef golden_key_t key = golden_key_t(service=service, direction=0, is_mesh=0)
+        cdef golden_key_t key = golden_key_t(service=service, route=0, direction=0, is_mesh=0)
         golden_count_ending(golden_group(self.worker, &key), status, flag)
 
     def endings(self, service):
         """(status, flag) -> count."""
-        cdef golden_key_t key = golden_key_t(service=service, direction=0, is_mesh=0)
+        cdef golden_key_t key = golden_key_t(service=service, route=0, direction=0, is_mesh=0)
         cdef ending_t ending
         result = {}
         for place in range(GOLDEN_ENDINGS):

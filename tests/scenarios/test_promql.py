@@ -92,6 +92,8 @@ def test_every_query_of_the_documentation_is_asked_here() -> None:
         "Latency",
         "What the proxy answered itself",
         "Share of requests that found an open connection",
+        "Retries",
+        "What traffic policy kept from happening",
         "Share of traffic that is in mesh TLS",
         "Hours until the certificate ends",
     ]
@@ -122,6 +124,31 @@ def test_answers_of_the_proxys_own_are_told_by_flag(
 ) -> None:
     query = f"round({INTERVAL_S} * {QUERIES['What the proxy answered itself']}, 0.001)"
     check(tmp_path, scrapes, query, {'{service="mail", flag="UF", status_code="503"}': 1})
+
+
+def events(**counts: int) -> list[dict[str, str]]:
+    """Return series of what traffic policy did to the service shop/web between two scrapes."""
+    row = 'remora_traffic_events_total{{service="shop/web",event="{}"}}'
+    return [
+        {"series": row.format(event), "values": f"{count} {2 * count}"}
+        for event, count in counts.items()
+    ]
+
+
+def test_retries_are_a_share_of_requests(tmp_path: Path) -> None:
+    asked = 'request_total{service="shop/web",direction="outbound",method="GET"}'
+    stored = [*events(retried=15, ejected=1), {"series": asked, "values": "100 200"}]
+    check_series(tmp_path, stored, QUERIES["Retries"], {'{service="shop/web"}': 0.15})
+
+
+def test_what_traffic_policy_refused_is_told_by_event(tmp_path: Path) -> None:
+    stored = events(retried=15, shed=3, overflow_requests=6)
+    query = QUERIES["What traffic policy kept from happening"]
+    expected = {
+        '{service="shop/web", event="shed"}': 3.0,
+        '{service="shop/web", event="overflow_requests"}': 6.0,
+    }
+    check_series(tmp_path, stored, f"round({INTERVAL_S} * {query}, 0.001)", expected)
 
 
 def test_half_of_the_traffic_in_mesh_tls_is_a_share_of_one_half(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ LIVE_KINDS: Final = {
 CLOCK_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without a developer's own REMORA_* settings, and with no file of the tree importable.
 
     What `-m proxy` means is then decided by the installed package, or by PYTHONPATH: so a
@@ -52,7 +52,7 @@ class Proxy:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=directory,
-            env=_environment(),
+            env=environment(),
         )
         self.pid = self._process.pid
         self._reader = Thread(target=self._read_stderr, name="proxy-stderr")

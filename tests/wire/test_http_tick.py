@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.http import Stream, request, response
 from tests.support.rig import Rig
-from tests.support.sockets import READ_BYTES, accepted
+from tests.support.sockets import READ_BYTES, accepted, reset
 from tests.support.stepper import Stepper
 from tests.support.waiting import PATIENCE_S
 
@@ -70,3 +70,23 @@ def test_late_word_of_bytes_that_were_read_already_ends_no_idle_connection(
     down.send(request("/next"))
     stepper.settle()
     assert up.request().line == b"GET /next HTTP/1.1"
+
+
+def test_room_that_the_last_tick_made_is_used_at_once(stepper: Stepper) -> None:
+    """A connection is closed at the end of its tick; no event, and no timer, brings the next."""
+    far_ms = 600_000
+    stepper.publish(
+        2, pool_connections_max=1, detect_ms=far_ms, head_ms=far_ms, connect_explicit_ms=far_ms
+    )
+    first = Stream(stepper.connect())
+    first.send(request("/1"))
+    stepper.settle()
+    stepper.rig.keep(accepted(stepper.upstream))
+    stepper.settle()
+    late = Stream(stepper.connect())
+    late.send(request("/2"))
+    stepper.settle()
+    reset(first.sock)
+    stepper.tick_until("its end", lambda: stepper.live()["connections"] == 1)
+    stepper.rig.background(stepper.engine.tick, 0, int(PATIENCE_S * 1500))
+    stepper.rig.keep(accepted(stepper.upstream))

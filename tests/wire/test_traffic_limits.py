@@ -351,16 +351,16 @@ def test_what_our_own_pod_cannot_carry_is_shed(rig: Rig, tmp_path: Path) -> None
         assert down.response().body == b"ok"
 
 
-def test_each_peer_has_a_rate_of_its_own(kit: MeshKit, tmp_path: Path) -> None:
+def test_each_identity_has_a_rate_of_its_own(kit: MeshKit, tmp_path: Path) -> None:
     folder = tmp_path / "manifests"
     folder.mkdir()
     own = Own(kit.rig, folder, peer_rate_limit="1/m burst=1")
     proxy = kit.far(address_of(own.app), *own.where)
     shapes = (GOOD, GOOD.but(uris=("spiffe://cluster.local/ns/other/sa/other",)))
-    for svid in map(kit.svid, shapes):
-        for status in (200, 429, 429):
+    for shape in shapes:
+        for status in (200, 429, 429):  # each time with another certificate
             sock = kit.rig.connect(door_of(proxy))
-            down = TlsEnd(sock, tls.context(svid), alpn=tls.ALPN_HTTP).shake()
+            down = TlsEnd(sock, tls.context(kit.svid(shape)), alpn=tls.ALPN_HTTP).shake()
             down.sendall(request("/", CLOSE))
             if status == 200:
                 up = Stream(kit.rig.keep(own.app.accept()[0]))
@@ -500,7 +500,7 @@ def test_what_leaves_is_drained_and_not_cut(cluster: Cluster) -> None:
 
 
 def test_a_retry_does_not_go_to_who_has_left(cluster: Cluster) -> None:
-    backend = web(cluster, 2, retry_backoff="700ms")
+    backend = web(cluster, 2, retry_backoff="2s")
     down, up = begin(cluster, backend)
     other = 1 - up.number
     states = ["ready", "ready"]
@@ -514,7 +514,7 @@ def test_a_retry_does_not_go_to_who_has_left(cluster: Cluster) -> None:
 
 
 def test_a_service_that_leaves_in_the_pause_is_told(cluster: Cluster) -> None:
-    backend = web(cluster, 2, retry_backoff="700ms")
+    backend = web(cluster, 2, retry_backoff="2s")
     down, up = begin(cluster, backend)
     up.sock.close()
     cluster.objects.clear()

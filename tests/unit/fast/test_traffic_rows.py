@@ -89,7 +89,7 @@ BAD = {
     "least retries per second": with_backend(budget_min_per_s=10**6 + 1),
     "share of ejected": with_backend(outlier=Outlier(ejected_percent_max=101)),
     "codes worth a retry of shop/web:80: 200": with_backend(retry=Retry(codes=(200,))),
-    "attempts of shop/web:80": with_backend(retry=Retry(attempts=256)),
+    "attempts of shop/web:80": with_backend(retry=Retry(attempts=255)),
     "classes of regular expression 0": traffic(dfas=(GOOD_DFA._replace(classes=bytes(255)),)),
     "classes of regular expression 0: not": traffic(dfas=(GOOD_DFA._replace(class_count=0),)),
     "states of regular expression 0": traffic(dfas=(GOOD_DFA._replace(accepting=b""),)),
@@ -104,6 +104,13 @@ BAD = {
     "value of a header: 'a' are no bytes": with_rule(
         response_edits=(Edit("set", b"a", "a"),)  # type: ignore[arg-type]
     ),
+    "headers of a rule of shop/r must be between 0 and 4096, not 4097": with_rule(
+        request_edits=(Edit("set", b"a", bytes(4088)), Edit("remove", b""))
+    ),
+    "headers of a rule of shop/r must be between 0 and 4096, not 4100": with_rule(
+        shares=(Share(0, 1, (), (Edit("add", b"abc", bytes(4093)),)),)
+    ),
+    "host of a rewrite of a rule of shop/r": with_rule(rewrite=Rewrite(host=b"a" * 254)),
     "status of a redirect of a rule of shop/r: 304": with_rule(rewrite=Rewrite(status=304)),
     "scheme of a rule of shop/r": with_rule(rewrite=Rewrite(scheme="ftp")),
     "burst of the limit of a rule of shop/r": with_rule(limit=Limit(1000, 0)),

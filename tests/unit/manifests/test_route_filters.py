@@ -128,6 +128,15 @@ def test_a_mirror_gets_its_part(tmp_path: Path, text: str, per_million: int) -> 
             request("set: [{name: a, value: b}], remove: [A]"),
             "[0].requestHeaderModifier: has 'a' twice",
         ),
+        (
+            request(f"set: [{{name: a, value: {'b' * 4092}}}]"),
+            "[0].requestHeaderModifier: has more than 4096 bytes of headers",
+        ),
+        (
+            request(f"set: [{{name: a, value: {'é' * 2046}}}]"),
+            "[0].requestHeaderModifier: has more than 4096 bytes of headers",
+        ),
+        (rewrite(f"hostname: {'a.' * 126}aa"), "[0].urlRewrite.hostname: 'a.a."),
         (mirror("percent: 101"), "[0].requestMirror.percent: 101 is outside 0 to 100"),
         (
             mirror("percent: 1, fraction: {numerator: 1}"),
