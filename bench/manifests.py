@@ -20,7 +20,7 @@ Object = dict[str, Any]
 def write(directory: Path, services: int, upstream_port: int) -> None:
     """Write so many Services with ten endpoints each, and a route at the one that is asked."""
     directory.mkdir()
-    _write_hot(directory, upstream_port, 0)
+    write_hot(directory, upstream_port, 0)
     others = [
         each
         for n in range(services - 1)
@@ -35,7 +35,7 @@ def write(directory: Path, services: int, upstream_port: int) -> None:
 
 @contextlib.contextmanager
 def changing(directory: Path | None, upstream_port: int) -> Iterator[None]:
-    """Change the Service that is asked, in a way that nobody sees, once a second."""
+    """Change the Service that is asked, in a way that no request sees, once a second."""
     if directory is None:
         yield
         return
@@ -45,7 +45,7 @@ def changing(directory: Path | None, upstream_port: int) -> Iterator[None]:
         number = 0
         while not over.wait(INTERVAL_SECONDS if number else INTERVAL_SECONDS / 4):
             number += 1
-            _write_hot(directory, upstream_port, number)
+            write_hot(directory, upstream_port, number)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -56,7 +56,8 @@ def changing(directory: Path | None, upstream_port: int) -> Iterator[None]:
         thread.join()
 
 
-def _write_hot(directory: Path, upstream_port: int, number: int) -> None:
+def write_hot(directory: Path, upstream_port: int, number: int) -> None:
+    """Write the Service that is asked, its endpoints and route; `number` makes it another one."""
     hosts = [f"127.0.0.{n + 1}" for n in range(ENDPOINTS)]
     objects = [
         _service("hot", CLUSTER_IP),

@@ -10,8 +10,10 @@ from bench.running import Cores
 from bench.workloads import (
     BULK_DOWN,
     HTTP_5000,
+    HTTP_CHANGES,
     HTTP_HALF,
     HTTP_SCRAPE,
+    HTTP_SERVICES,
     IDLE,
     MTLS_64,
     MTLS_NEW,
@@ -51,6 +53,12 @@ def test_a_peer_tuned_for_one_kind_of_work_does_no_other() -> None:
 def test_idle_connections_are_held_in_fewer_rounds_and_by_proxies_only() -> None:
     steps = [(n, p.name) for n, _, p in plan([NONE, HAPROXY], IDLE).steps()]
     assert steps == [(1, "haproxy")]
+
+
+def test_services_are_measured_beside_one_yardstick_and_changed_where_they_are_read() -> None:
+    every = [NONE, HAPROXY, NGINX, ENVOY, REMORA]
+    assert {peer.name for _, _, peer in plan(every, HTTP_SERVICES).steps()} == {"haproxy", "remora"}
+    assert {peer.name for _, _, peer in plan(every, HTTP_CHANGES).steps()} == {"remora"}
 
 
 def test_only_proxies_with_metrics_are_scraped() -> None:

@@ -14,12 +14,15 @@ from bench.workloads import (
     HTTP_64,
     HTTP_HALF,
     HTTP_SCRAPE,
+    HTTP_SERVICE,
+    HTTP_SERVICES,
     MIB,
     MTLS,
     MTLS_64,
     MTLS_DOWN,
     MTLS_IDLE,
     SMALL,
+    Workload,
 )
 
 VARIANTS = {"nginx-bulk": "nginx"}
@@ -130,6 +133,22 @@ def held(peer: str, each: int) -> Sample:
         memory_loaded=loaded,
         connections=1000,
     )
+
+
+def served(work: Workload, us: int, number: int) -> Sample:
+    return Sample(work.name, "remora", number, proxy=Cpu(us * 1000), requests=1)
+
+
+def test_many_services_are_held_against_one_within_a_round() -> None:
+    costs = [(1, 20, 21), (2, 40, 40), (3, 30, 33)]
+    samples = [
+        sample
+        for number, one, many in costs
+        for sample in (served(HTTP_SERVICE, one, number), served(HTTP_SERVICES, many, number))
+    ]
+    found = http_verdict(samples, "with 5,000 Services against one")
+    assert found.value == Figure(1.05, 1.0, 1.1)
+    assert (found.word, found.close) == ("met", True)
 
 
 def mtls_verdict(samples: list[Sample], title: str) -> Verdict:
