@@ -266,13 +266,15 @@ def test_a_dial_that_takes_a_whole_try_is_made_elsewhere(cluster: Cluster, metho
 
 
 def test_a_wait_in_the_queue_that_takes_a_whole_try_is_given_up(cluster: Cluster) -> None:
-    backend = web(cluster, 1, pool=ONE, try_timeout="500ms", retry_attempts="0")
+    backend = web(cluster, 1, pool=ONE, retry_attempts="0")
+    late_ones = rule(to("web"), path="/", timeouts={"backendRequest": "500ms"})
+    cluster.add(route("r", rule(to("web"), path="/1"), late_ones))
     cluster.reload()
     first, late = cluster.connect(), cluster.connect()
     first.send(request("/1", method="POST"))
     up = backend.accept()
     up.request()
-    up.send(response(b"0123456789")[:-5])  # answered in time: from here on it may take its time
+    up.send(response(b"0123456789")[:-5])
     first.until(b"01234")
     late.send(request("/2"))
     told(cluster, late.response(), b"try_timeout", "UT", "timeout_try")
