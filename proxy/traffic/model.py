@@ -12,13 +12,13 @@ from proxy.services import handling
 from proxy.sources.destination_rule import Policy
 from proxy.sources.endpoint_slice import EndpointSlice
 from proxy.sources.objects import Objects
-from proxy.sources.service import EXTERNAL_NAME, HEADLESS, Service, ServicePort
+from proxy.sources.service import EXTERNAL_NAME, Service, ServicePort
 from proxy.sources.strict import Fault, FaultsError
 from proxy.traffic.endpoints import slices_by_service, standing_of, zone_of_pod
 from proxy.traffic.names import names_of
 from proxy.traffic.numbers import Address, Made, Numbers
 from proxy.traffic.routing import Routing
-from proxy.traffic.rows import NOBODY, Backend, Direct, Front, Injected, Limit, Traffic
+from proxy.traffic.rows import Backend, Direct, Front, Injected, Limit, Traffic
 from proxy.traffic.settings import policy_of, rules_by_service, wants_zone, with_settings
 
 _TCP: Final = "TCP"
@@ -107,10 +107,9 @@ class _Model:
             if service.kind == EXTERNAL_NAME:
                 continue
             for port in _tcp_ports(service):
-                front = NOBODY if service.kind == HEADLESS else front_count
-                front_count += front != NOBODY
                 policy = policy_of(rules.get(path), port.port)
-                made = self._made(service, port, policy, slices.get(path, ()), front)
+                made = self._made(service, port, policy, slices.get(path, ()), front_count)
+                front_count += 1
                 self._indexes[path, port.port] = len(self._backends)
                 self._backends.append(made.backend)
                 self._pods.append(made.directs)
@@ -151,7 +150,7 @@ class _Model:
 
     def _make_fronts(self, routing: Routing) -> None:
         for path, service in self._services.items():
-            if service.kind in {HEADLESS, EXTERNAL_NAME}:
+            if service.kind == EXTERNAL_NAME:
                 continue
             names = names_of(service.meta.namespace, service.meta.name, self._who.namespace)
             for port in _tcp_ports(service):

@@ -8,7 +8,7 @@ from proxy.policy.effective import Who
 from proxy.sources.strict import FaultsError
 from proxy.traffic.model import traffic
 from proxy.traffic.numbers import Numbers
-from proxy.traffic.rows import NOBODY, Backend, Limit, Traffic
+from proxy.traffic.rows import Backend, Limit, Traffic
 from tests.support.traffic import Object, endpoint, endpoints, load, service
 
 WHO = Who("shop")
@@ -66,12 +66,16 @@ def test_a_service_of_two_families_has_both_addresses_and_each_pod_once(tmp_path
     assert {direct.host for direct in rows.directs} == {"10.0.0.1", "fd00::7"}
 
 
-def test_a_headless_service_has_no_front_and_its_pods_are_known(tmp_path: Path) -> None:
+def test_a_headless_service_is_found_by_its_names_and_its_pods_by_their_addresses(
+    tmp_path: Path,
+) -> None:
     rows = rows_of(tmp_path, service("db", "None"), endpoints("db", READY))
-    assert rows.fronts == ()
+    (front,) = rows.fronts
+    assert (front.addresses, front.routes) == ((), ())
+    assert (b"db.shop.svc", 80) in front.names
     assert hosts(rows.backends[0]) == ["10.0.0.1"]
     (direct,) = rows.directs
-    assert direct == ("10.0.0.1", 8080, "shop/db", "detect", NOBODY)
+    assert direct == ("10.0.0.1", 8080, "shop/db", "detect", 0)
 
 
 def test_an_external_name_is_nothing_here(tmp_path: Path) -> None:
