@@ -70,9 +70,9 @@ def split(text: str) -> Iterator[tuple[int, str]]:
 
 def rewrite(text: str, change: Change) -> Written:
     """Change the pods of one document. Raises YamlError."""
-    value, node = _as_json(text), None
-    if value is None:
-        value, node = yamls.read(text)
+    value, node = yamls.read(text)
+    as_json = _as_json(text)
+    value = value if as_json is None else as_json
     lines, new = list[Line](), value
     for place in places(value):
         pod = place.pod if isinstance(place.pod, dict) else {}
@@ -82,11 +82,13 @@ def rewrite(text: str, change: Change) -> Written:
             new = patch.apply(new, _at(place, outcome.patch))
     if new == value:
         return Written(text, tuple(lines))
-    if node is None:
+    if as_json is not None and _json(text, value) == text:
         return Written(_json(text, new), tuple(lines))
-    grafted = graft.graft(text, node, value, new)
+    grafted = graft.graft(text, node, value, new) if node else None
     if grafted is not None:
         return Written(grafted, tuple(lines))
+    if as_json is not None:
+        return Written(_json(text, new), tuple(lines))
     lines.append(Line(lines[-1].name, "note", "the document is written anew, without its comments"))
     head = "---\n" if text.startswith("---") else ""
     return Written(head + yamls.write(new), tuple(lines))

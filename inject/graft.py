@@ -7,12 +7,12 @@ None, and the caller proves the rest by reading the text that comes out.
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
 from inject import yamls
-
 
 # A member with its name, an item twice.
 _Pairs: TypeAlias = list[tuple[Node, Node]]
@@ -73,16 +73,20 @@ class _Grafter:
         names = [key.value for key, _ in node.value]
         if names != list(old) or not all(isinstance(name, str) for name in old):
             raise _UnableError  # members that come by `<<`, or names that are numbers
-        gone = [index for index, name in enumerate(names) if name not in new]
+        gone = [name not in new for name in names]
         added = {name: value for name, value in new.items() if name not in old}
-        if gone and len(gone) == len(names) and not node.flow_style:
+        if gone and all(gone) and not node.flow_style:
             raise _UnableError  # a block of nothing is null
-        for index, (key, value) in enumerate(node.value):
-            if index not in gone:
-                yield from self.edits(value, old[key.value], new[key.value])
-        pairs = [(key, value) for key, value in node.value]
-        for index in gone:
-            yield self._cut(node, pairs, index, index + 1)
+        pairs = list(node.value)
+        first = 0
+        for is_gone, run in groupby(gone):
+            end = first + len(list(run))
+            if is_gone:
+                yield self._cut(node, pairs, first, end)
+            else:
+                for key, value in pairs[first:end]:
+                    yield from self.edits(value, old[key.value], new[key.value])
+            first = end
         if added:
             written = [f"{_flow(name)}: {_flow(value)}" for name, value in added.items()]
             yield self._put(node, pairs, len(pairs), written, yamls.write(added))
@@ -149,8 +153,13 @@ class _Grafter:
         if not isinstance(node, CollectionNode) or node.flow_style or not node.value:
             mark = node.end_mark
             return int(mark.line) + int(mark.column > 0)
-        last = node.value[-1]
-        return self._after(last[1] if isinstance(last, tuple) else last)
+        if not isinstance(node, MappingNode):
+            last: Node = node.value[-1]
+            return self._after(last)
+        name, value = node.value[-1]
+        if value.start_mark.index < name.start_mark.index:
+            return self._line_of(name) + 1  # an alias: its node is where the anchor is
+        return self._after(value)
 
     def _offset(self, mark: Any) -> int:  # noqa: ANN401 - of one of two parsers
         return self._starts[mark.line] + int(mark.column)
