@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from yaml.nodes import Node
+
 from inject import graft, patch, plan, yamls
 from inject.kinds import Place, places
 from inject.patch import Operation, pointer
 from inject.plan import Outcome
 from inject.pods import Raw
 from inject.settings import Settings
+from inject.yamls import YamlError
 
 _SEPARATOR: Final = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _INDENT: Final = re.compile(r"[\[{]\r?\n([ \t]+)")
@@ -70,9 +73,8 @@ def split(text: str) -> Iterator[tuple[int, str]]:
 
 def rewrite(text: str, change: Change) -> Written:
     """Change the pods of one document. Raises YamlError."""
-    value, node = yamls.read(text)
     as_json = _as_json(text)
-    value = value if as_json is None else as_json
+    value, node = _read(text, as_json)
     lines, new = list[Line](), value
     for place in places(value):
         pod = place.pod if isinstance(place.pod, dict) else {}
@@ -112,6 +114,16 @@ def _lines(place: Place, done: str, outcome: Outcome) -> Iterator[Line]:
         yield Line(place.name, done.partition(" ")[0], f"{done}{why}")
     for note in outcome.notes:
         yield Line(place.name, "note", note)
+
+
+def _read(text: str, as_json: Any) -> tuple[Any, Node | None]:  # noqa: ANN401 - any JSON
+    """Return the value of a document, and its nodes if it can be changed in place."""
+    if as_json is None:
+        return yamls.read(text)
+    try:
+        return as_json, yamls.read(text)[1]
+    except YamlError:  # tabs, say
+        return as_json, None
 
 
 def _as_json(text: str) -> Any:  # noqa: ANN401 - any JSON

@@ -162,7 +162,7 @@ class _Grafter:
         return self._after(value)
 
     def _offset(self, mark: Any) -> int:  # noqa: ANN401 - of one of two parsers
-        return self._starts[mark.line] + int(mark.column)
+        return int(self._starts[mark.line] + mark.column)
 
     def _is_short(self, node: ScalarNode) -> bool:
         return bool(node.start_mark.line == node.end_mark.line)
