@@ -13,7 +13,7 @@ from inject.patch import Operation, pointer
 from inject.plan import Outcome
 from inject.pods import Raw
 from inject.settings import Settings
-from inject.yamls import YamlError
+from inject.yamls import DepthError, YamlError
 
 _SEPARATOR: Final = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _INDENT: Final = re.compile(r"[\[{]\r?\n([ \t]+)")
@@ -122,6 +122,8 @@ def _read(text: str, as_json: Any) -> tuple[Any, Node | None]:  # noqa: ANN401 -
         return yamls.read(text)
     try:
         return as_json, yamls.read(text)[1]
+    except DepthError:
+        raise
     except YamlError:  # tabs, say
         return as_json, None
 

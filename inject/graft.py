@@ -8,12 +8,14 @@ None, and the caller proves the rest by reading the text that comes out.
 import json
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
 from inject import yamls
 
+# What ends a word within brackets, or begins something else.
+_MARKS: Final = frozenset(',[]{}#"')
 # A member with its name, an item twice.
 _Pairs: TypeAlias = list[tuple[Node, Node]]
 
@@ -63,7 +65,7 @@ class _Grafter:
             yield from self._sequence(node, old, new)
         elif isinstance(node, ScalarNode) and self._is_short(node):
             start, end = self._offset(node.start_mark), self._offset(node.end_mark)
-            yield _Edit(start, end, f"{' ' * (start == end)}{_flow(new)}")
+            yield _Edit(start, end, f"{' ' * (start == end)}{_scalar(new)}")
         else:
             raise _UnableError
 
@@ -166,6 +168,14 @@ class _Grafter:
 
     def _is_short(self, node: ScalarNode) -> bool:
         return bool(node.start_mark.line == node.end_mark.line)
+
+
+def _scalar(value: object) -> str:
+    """Return a value for the place of a scalar: written as it would be in a new document."""
+    written = yamls.write(value).splitlines()
+    is_anywhere = isinstance(value, str) and (written[0][0] == "'" or not set(written[0]) & _MARKS)
+    is_whole = len(written) == 1 or written[1:] == ["..."]
+    return written[0] if is_anywhere and is_whole else _flow(value)
 
 
 def _flow(value: object) -> str:

@@ -154,6 +154,14 @@ def _environment(pod: Raw, settings: Settings) -> list[Json]:
     return made
 
 
+def drain_note(pod: Raw, settings: Settings) -> str:
+    """Return what to say of a delay that does not fit into the pod's grace period, or ""."""
+    wish, delay = settings[chosen.DRAIN_DELAY.key], _drain(pod, settings)["REMORA_DRAIN_DELAY"]
+    if wish in (AUTO, delay):
+        return ""
+    return f"its grace period leaves room for a drain delay of {delay}, not of {wish}"
+
+
 def _drain(pod: Raw, settings: Settings) -> dict[str, str]:
     spec = pod.get("spec") or {}
     grace = spec.get("terminationGracePeriodSeconds")
@@ -163,8 +171,8 @@ def _drain(pod: Raw, settings: Settings) -> dict[str, str]:
     if delay == AUTO:
         # Nobody sends requests to a Job, and its end waits for ours.
         delay = DRAIN_DELAY if spec.get("restartPolicy", "Always") == "Always" else "0s"
-    if values.duration_between("0", "1h")(delay) > deadline_s * 1000:
-        delay = f"{deadline_s}s"
+    if values.duration_between("0", "1h")(delay) >= deadline_s * 1000:
+        delay = f"{deadline_s * 500}ms"  # half of it: the rest is for what is in flight
     return {"REMORA_DRAIN_DELAY": delay, "REMORA_DRAIN_DEADLINE": f"{deadline_s}s"}
 
 

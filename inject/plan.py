@@ -66,7 +66,8 @@ def inject(pod: Raw, settings: Settings, namespace: str = "") -> Outcome:
     reason = reasons.why_not(pod, chosen, namespace)
     if reason:
         return Outcome(reason=reason)
-    return Outcome(tuple(_additions(pod, chosen)), notes=tuple(reasons.notes(pod, chosen)))
+    notes = filter(None, (*reasons.notes(pod, chosen), parts.drain_note(pod, chosen)))
+    return Outcome(tuple(_additions(pod, chosen)), notes=tuple(notes))
 
 
 def _additions(pod: Raw, settings: Settings) -> list[Operation]:

@@ -16,24 +16,24 @@ def shape_faults(pod: Raw) -> list[Fault]:
     faults = [
         Fault(name, "must be an object")
         for name in ("metadata", "spec")
-        if not isinstance(pod.get(name) or {}, dict)
+        if not isinstance(pod.get(name), dict | None)
     ]
     if faults:
         return faults
     faults = [
         Fault(f"{outer}.{name}", "must be an object")
         for outer, name in _MAPS
-        if not isinstance((pod.get(outer) or {}).get(name) or {}, dict)
+        if not isinstance((pod.get(outer) or {}).get(name), dict | None)
     ]
     spec = pod.get("spec") or {}
     for name in _LISTS:
-        items = spec.get(name) or []
-        if not isinstance(items, list):
+        found = spec.get(name)
+        if not isinstance(found, list | None):
             faults.append(Fault(f"spec.{name}", "must be a list"))
             continue
         faults += [
             Fault(f"spec.{name}[{index}]", "must be an object with a name")
-            for index, item in enumerate(items)
+            for index, item in enumerate(found or [])
             if not isinstance(item, dict) or not isinstance(item.get("name"), str)
         ]
     if not faults and not spec.get("containers"):

@@ -10,7 +10,10 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode
+
+from proxy.sources.nodes import DEPTH_MAX
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
@@ -27,6 +30,10 @@ class YamlError(Exception):
     def __init__(self, line: int, text: str) -> None:
         super().__init__(text)
         self.line = line
+
+
+class DepthError(YamlError):
+    """A document is nested too deep for everybody who would look at it."""
 
 
 class _WithoutColon:
@@ -68,6 +75,7 @@ _Loader.yaml_implicit_resolvers = {
 def read(text: str) -> tuple[Any, Node | None]:
     """Return the value of one document, and its nodes. Raises YamlError."""
     try:
+        _check_depth(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -82,8 +90,6 @@ def read(text: str) -> tuple[Any, Node | None]:
         raise YamlError(line, " ".join(filter(None, (fault.context, fault.problem)))) from fault
     except (yaml.YAMLError, UnicodeError, ValueError) as fault:
         raise YamlError(0, str(fault).partition("\n")[0]) from fault
-    except RecursionError:
-        raise YamlError(0, "is nested too deep") from None
 
 
 def write(value: object) -> str:
@@ -91,6 +97,19 @@ def write(value: object) -> str:
     return yaml.safe_dump(
         value, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1 << 20
     )
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested so deep that libyaml's reader would run out of stack, and crash."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_BASE):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise DepthError(line, f"is nested deeper than {DEPTH_MAX} levels")
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
 
 
 def _check_size(node: Node) -> None:

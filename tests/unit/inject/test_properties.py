@@ -11,7 +11,7 @@ import pytest
 from inject import documents, patch, yamls
 from inject.kinds import places
 from inject.settings import DEFAULTS
-from tests.unit.inject.manifests import CORPUS, Remora, each_manifest
+from tests.unit.inject.manifests import CORPUS, FOLDER, Remora, each_manifest
 
 # Of these the text is made anew, so that only what they say comes back: anchors are shared between
 # a changed and an unchanged place, nulls became something, a line's end was missing.
@@ -44,7 +44,7 @@ def values(text: str) -> list[Any]:
     return [yamls.read(part)[0] for _, part in documents.split(text)]
 
 
-def without_ours(value: Any) -> Any:
+def without_ours(value: object) -> object:
     """Drop everything that is ours, by its name alone."""
     if isinstance(value, dict):
         kept = {
@@ -59,7 +59,7 @@ def without_ours(value: Any) -> Any:
     return value
 
 
-def _is_ours(item: Any) -> bool:
+def _is_ours(item: object) -> bool:
     return isinstance(item, dict) and str(item.get("name")).startswith("remora-")
 
 
@@ -111,7 +111,7 @@ def test_uninjecting_what_was_never_injected_changes_nothing(path: Path, remora:
 
 
 def test_other_flags_inject_anew_as_if_it_were_the_first_time(remora: Remora) -> None:
-    path = CORPUS[0]
+    path = FOLDER / "corpus" / "deployment-web.yaml"
     old = remora.file(remora.inject(path, "--image", "remora:old").out)
     said = remora.inject(old, "--image", "remora:new")
     assert "injected anew" in said.err
