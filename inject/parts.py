@@ -2,11 +2,13 @@
 
 from typing import Any, Final
 
+from inject import pods
 from inject import settings as chosen
 from inject.pods import Raw
 from inject.reasons import INIT, PROXY, PROXY_ID
 from inject.settings import AUTO, CLASSIC, CSI, NO_IDENTITY, SECRET, Settings
 from proxy import values
+from proxy.mesh_options import probe_paths
 
 Json = dict[str, Any]
 
@@ -32,6 +34,8 @@ _VARIABLES: Final = (
     (chosen.ACCESS_LOG, "REMORA_ACCESS_LOG"),
     (chosen.OPAQUE, "REMORA_OPAQUE_PORTS"),
 )
+_PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
+_HOOKS: Final = ("postStart", "preStop")
 # What the kubelet knows of the pod. The proxy's own namespace is a setting of its.
 _DOWNWARD: Final = (
     ("POD_NAME", "metadata.name"),
@@ -146,12 +150,46 @@ def _environment(pod: Raw, settings: Settings) -> list[Json]:
     if settings[chosen.IDENTITY_SOURCE.key] != NO_IDENTITY:
         texts["REMORA_IDENTITY"] = IDENTITY_DIRECTORY
         texts["REMORA_MTLS"] = settings[chosen.MTLS.key]
+        texts |= {"REMORA_PROBES": ",".join(good)} if (good := asked_by_kubelet(pod)[0]) else {}
     made += [{"name": name, "value": text} for name, text in texts.items()]
     if settings[chosen.CPU_LIMIT.key]:
         # Without a limit the kubelet would tell of the whole node's cores. It rounds up.
         field = {"resource": "limits.cpu", "divisor": "1"}
         made.append({"name": "REMORA_WORKERS", "valueFrom": {"resourceFieldRef": field}})
     return made
+
+
+def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
+    """Return what the kubelet asks containers over HTTP, as the proxy's flag has it.
+
+    The second list has what cannot be said so, and will be refused on strict ports.
+    """
+    good, bad = dict[str, None](), dict[str, None]()
+    for container in pods.containers(pod):
+        named = {port.get("name"): port.get("containerPort") for port in pods.ports(container)}
+        hooks = pods.member(container, "lifecycle")
+        callers = [pods.member(container, name) for name in _PROBES]
+        callers += [pods.member(hooks, name) for name in _HOOKS]
+        for get in (pods.member(caller, "httpGet") for caller in callers):
+            # The proxy looks at plaintext only; TLS of the application's own is none.
+            if not get or get.get("scheme") == "HTTPS":
+                continue
+            port, path = get.get("port"), str(get.get("path") or "/")
+            text = f"{named.get(port, port)}/{path.removeprefix('/')}"
+            try:
+                is_good = len(probe_paths(text)) == 1
+            except ValueError:
+                is_good = False
+            (good if is_good else bad)[text] = None
+    return list(good), list(bad)
+
+
+def probe_note(pod: Raw, settings: Settings) -> str:
+    """Return what to say of probes that strict mutual TLS refuses, or ""."""
+    bad = asked_by_kubelet(pod)[1]
+    if not bad or settings[chosen.MTLS.key] != "strict":
+        return ""
+    return f"mtls is strict, and refuses the probes {', '.join(bad)}"
 
 
 def drain_note(pod: Raw, settings: Settings) -> str:

@@ -66,7 +66,8 @@ def inject(pod: Raw, settings: Settings, namespace: str = "") -> Outcome:
     reason = reasons.why_not(pod, chosen, namespace)
     if reason:
         return Outcome(reason=reason)
-    notes = filter(None, (*reasons.notes(pod, chosen), parts.drain_note(pod, chosen)))
+    hints = (parts.drain_note(pod, chosen), parts.probe_note(pod, chosen))
+    notes = filter(None, (*reasons.notes(pod, chosen), *hints))
     return Outcome(tuple(_additions(pod, chosen)), notes=tuple(notes))
 
 

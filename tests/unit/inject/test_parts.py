@@ -145,3 +145,37 @@ def test_labels_and_annotations_that_are_there_stay_what_they_are() -> None:
     name = "kubectl.kubernetes.io/default-container"
     given["metadata"]["annotations"][name] = "other"
     assert injected(given)["metadata"]["annotations"][name] == "other"
+
+
+def probed(*gets: dict[str, object], **more: object) -> dict[str, object]:
+    """Return a container that the kubelet asks over HTTP."""
+    names = ("livenessProbe", "readinessProbe", "startupProbe")
+    probes = {name: {"httpGet": get} for name, get in zip(names, gets, strict=False)}
+    return {"name": "app", "ports": [{"name": "http", "containerPort": 8080}], **probes, **more}
+
+
+STRICT: dict[str, object] = {"identity-source": "csi", "mtls": "strict"}
+
+
+def test_the_proxy_is_told_of_everything_that_the_kubelet_asks_over_http() -> None:
+    hook = {"preStop": {"httpGet": {"path": "bye", "port": "8081"}}}
+    gets: tuple[dict[str, object], ...] = (
+        {"path": "/live?full=1", "port": "http"},
+        {"port": 8080},
+        {"path": "/live", "port": 1},
+    )
+    found = words(STRICT, containers=[probed(*gets, lifecycle=hook)])
+    assert found["REMORA_PROBES"] == "1/live,8080/,8080/live?full=1,8081/bye"
+    assert len(read_config([], found).mesh.probes) == 4
+
+
+def test_the_proxy_is_not_told_of_probes_over_tls_or_without_a_certificate() -> None:
+    secure = probed({"path": "/live", "port": 8443, "scheme": "HTTPS"})
+    assert "REMORA_PROBES" not in words(STRICT, containers=[secure])
+    assert "REMORA_PROBES" not in words({}, containers=[probed({"port": 8080})])
+
+
+@pytest.mark.parametrize("get", [{"path": "/a,b", "port": 80}, {"path": "/x", "port": "nobody"}])
+def test_an_owner_hears_of_a_probe_that_strict_refuses(get: dict[str, object]) -> None:
+    outcome = planned(pod(STRICT, containers=[probed(get)]))
+    assert "refuses the probes" in outcome.notes[0]
