@@ -36,14 +36,20 @@ def graft(text: str, node: Node, old: Any, new: Any) -> str | None:  # noqa: ANN
     """Return the text of `old`, read as `node`, so that it says `new`; None if that is too hard."""
     grafter = _Grafter(text if text.endswith("\n") else f"{text}\n")
     try:
-        edits = sorted(grafter.edits(node, old, new), reverse=True)
-        changed = grafter.text
-        for start, end, replacement in edits:
-            changed = changed[:start] + replacement + changed[end:]
+        changed = _edited(grafter.text, sorted(grafter.edits(node, old, new)))
         # The proof: a wrong edit would show here, and is then not used.
         return changed if yamls.read(changed)[0] == new else None
     except (_UnableError, yamls.YamlError, IndexError):
         return None
+
+
+def _edited(text: str, edits: list[_Edit]) -> str:
+    """Return a text with edits made. At one place, lines that are further in come first."""
+    made, done = list[str](), 0
+    for start, end, replacement in edits:
+        made += (text[done:start], replacement)
+        done = end
+    return "".join((*made, text[done:]))
 
 
 class _Grafter:
