@@ -19,6 +19,8 @@ usage: remora COMMAND [flags]
   init      redirect this network namespace's traffic to it
   ctl       ask a running proxy, or tell it something
   check     are the manifests of a directory good?
+  inject    put the sidecar into manifests
+  uninject  and take it out again
   identity  a development CA, and a look at certificates
   version   print what this is
 
@@ -89,6 +91,18 @@ def _check(arguments: Sequence[str]) -> int:
     return check_main(arguments)
 
 
+def _inject(arguments: Sequence[str]) -> int:
+    from inject.command import main as inject_main  # noqa: PLC0415 - see above
+
+    return inject_main(arguments)
+
+
+def _uninject(arguments: Sequence[str]) -> int:
+    from inject.command import main_uninject  # noqa: PLC0415 - see above
+
+    return main_uninject(arguments)
+
+
 def _identity(arguments: Sequence[str]) -> int:
     from proxy.identity.command import main as identity_main  # noqa: PLC0415 - see above
 
@@ -112,6 +126,8 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "init": _init,
     "ctl": _ctl,
     "check": _check,
+    "inject": _inject,
+    "uninject": _uninject,
     "identity": _identity,
     "version": _version,
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,7 @@ usage: remora ctl COMMAND [flags]
   config [SERVICE]   what the manifests say of traffic: services, endpoints, routes; faults, notes
   why METHOD URL     what would become of a request, and why; --from, --header, --inbound
   close ID           reset one connection
+  wait               return when the proxy is ready: the postStart hook of a classic sidecar
   drain              take no new inbound connection, finish the others; the process stays
   log-level [LEVEL]  show or set: debug, info, warning, error"""
 
@@ -37,6 +39,11 @@ Examples:
   remora ctl drain --wait
 
 Exit codes: 0 done; 1 the proxy said no; 64 bad words here; 69 no proxy found."""
+
+
+# As long as the startup probe of a native sidecar.
+_READY_S_MAX: Final = 120.0
+_ASK_AGAIN_S: Final = 0.05
 
 
 def _place(text: str) -> str | Address | None:
@@ -229,6 +236,23 @@ def _close(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/close", {"id": int(asked.word)})
 
 
+def _wait(asked: Asked) -> dict[str, Any]:
+    """Ask until the proxy is ready. A proxy that only starts does not answer yet."""
+    until = time.monotonic() + _READY_S_MAX
+    while True:
+        try:
+            answer = call(asked.place, "/status")
+        except UnavailableError:
+            if time.monotonic() > until:
+                raise
+            answer = {}
+        if answer.get("ready"):
+            return {"state": "ready"}
+        if time.monotonic() > until:
+            raise RefusedError(f"not ready after {_READY_S_MAX:g} s")
+        time.sleep(_ASK_AGAIN_S)
+
+
 def _drain(asked: Asked) -> dict[str, Any]:
     return call(asked.place, "/drain", {"wait": asked.wait}, is_patient=asked.wait)
 
@@ -264,6 +288,7 @@ _COMMANDS: Final = {
         ("ID",),
         are_words_needed=True,
     ),
+    "wait": Command(_wait, lambda _, answer: answer["state"]),
     "drain": Command(_drain, lambda _, answer: answer["state"]),
     "log-level": Command(_log_level, lambda _, answer: answer["level"], ("LEVEL",)),
 }

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from proxy import values
 from proxy.identity import spiffe
 from proxy.options import Group, Option, Reader
+from proxy.policy.paths import normalize
+from proxy.policy.rows import PROBE_BYTES_MAX, PROBES_MAX
 from proxy.values import Address, Forward
 
 # Who may come in: the data plane's words, in its order.
@@ -63,6 +65,20 @@ def port_modes(text: str) -> dict[int, str]:
     return modes
 
 
+def probe_paths(text: str) -> tuple[tuple[int, bytes], ...]:
+    """Read "8080/healthz,9090/": a port, and a path in its one form."""
+    probes = []
+    for part in filter(None, text.split(",")):
+        port, slash, path = part.partition("/")
+        form = normalize(f"/{path.partition('?')[0]}".encode())
+        if not slash or form is None or len(form) > PROBE_BYTES_MAX:
+            raise ValueError(f"has a bad part {part!r} (write PORT/PATH)")
+        probes.append((values.integer_between(1, values.PORT_MAX)(port), form))
+    if len(probes) > PROBES_MAX:
+        raise ValueError(f"has {len(probes)} probes; {PROBES_MAX} are the most")
+    return tuple(dict.fromkeys(probes))
+
+
 IDENTITY: Final = Option(
     flag="--identity",
     parse=lambda text: Path(text) if text else None,
@@ -86,6 +102,14 @@ MTLS_PORTS: Final = Option(
     default="",
     metavar="PORT=MODE[,..]",
     help="ports of this pod where it is another",
+)
+PROBES: Final = Option(
+    flag="--probes",
+    parse=probe_paths,
+    default="",
+    metavar="PORT/PATH[,..]",
+    help="what the kubelet asks our application over HTTP: on strict ports\n"
+    "plaintext GET and HEAD for it are let in",
 )
 MESH: Final = Option(
     flag="--mesh",
@@ -119,7 +143,8 @@ SERVER_FIRST_WAIT: Final = Option(
     "held back for a peer that may be about to begin mesh TLS",
 )
 GROUP: Final = Group(
-    "Mesh TLS", (IDENTITY, MTLS, MTLS_PORTS, MESH, LISTEN_MTLS, TLS_TIMEOUT, SERVER_FIRST_WAIT)
+    "Mesh TLS",
+    (IDENTITY, MTLS, MTLS_PORTS, PROBES, MESH, LISTEN_MTLS, TLS_TIMEOUT, SERVER_FIRST_WAIT),
 )
 
 
@@ -130,6 +155,7 @@ class MeshConfig:
     identity: Path | None
     mode: str
     ports: Mapping[int, str] = field(default_factory=dict)
+    probes: tuple[tuple[int, bytes], ...] = ()
     endpoints: tuple[MeshEndpoint, ...]
     forwards: tuple[Forward, ...]
     tls_ms: int
@@ -146,6 +172,7 @@ def read_mesh(reader: Reader) -> MeshConfig:
         identity=reader.one(IDENTITY),
         mode=reader.one(MTLS),
         ports=reader.one(MTLS_PORTS),
+        probes=reader.one(PROBES),
         endpoints=reader.many(MESH),
         forwards=reader.many(LISTEN_MTLS),
         tls_ms=reader.one(TLS_TIMEOUT),

@@ -11,7 +11,7 @@ from proxy.listeners import Listener
 from proxy.logs import Log
 from proxy.mesh_options import STRICT
 from proxy.policy.denials import Denials
-from proxy.policy.rows import NOTHING
+from proxy.policy.rows import NOTHING, PROBES_MAX
 from proxy.snapshot import draft, trust_of
 from proxy.traffic.rows import NOTHING as NO_TRAFFIC
 
@@ -59,6 +59,9 @@ class Publisher:
         contexts = self._keeper.contexts if self._keeper else None
         trust = trust_of(self._config, contexts, found)
         judgement = self._policy.judgement if self._policy else NOTHING
+        # Those of the flags first: the data plane has room for all of them.
+        probes = dict.fromkeys((*self._config.mesh.probes, *judgement.probes))
+        judgement = judgement._replace(probes=list(probes)[:PROBES_MAX])
         traffic = self._policy.traffic if self._policy else NO_TRAFFIC
         self._engine.publish(draft(self._config, self._listeners, trust, judgement, traffic))
 

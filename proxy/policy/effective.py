@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 from proxy import values
 from proxy.identity.spiffe import SpiffeError, of_service_account
 from proxy.policy.paths import normalize
+from proxy.policy.rows import PROBE_BYTES_MAX, PROBES_MAX
 from proxy.sources.authorization_policy import AuthorizationPolicy
 from proxy.sources.objects import Objects
 from proxy.sources.peer_authentication import UNSET, PeerAuthentication
@@ -20,8 +21,6 @@ DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
 DEFAULT_ROOT_NAMESPACE: Final = "istio-system"
 PERMISSIVE: Final = "permissive"
 DISABLE: Final = "disable"
-_PROBE_BYTES_MAX: Final = 512  # fast/rules.pxd: probe_t
-_PROBES_MAX: Final = 256  # fast/limits.pxd
 # fast/limits.pxd, SERVICE_ADDRESSES_MAX; half of them, so that those of the flags find room.
 MESH_MAX: Final = 524288
 
@@ -82,8 +81,8 @@ def effective(objects: Objects, who: Who) -> Effective:
     faults += [fault for each in ours for fault in each.faults]
     probes, probe_faults = _probes(own)
     faults += probe_faults
-    if len(probes) > _PROBES_MAX:
-        text = f"{len(probes)} probes of our own Pod; {_PROBES_MAX} are the most"
+    if len(probes) > PROBES_MAX:
+        text = f"{len(probes)} probes of our own Pod; {PROBES_MAX} are the most"
         faults.append(Fault(f"Pod {me.namespace}/{me.pod}", 0, "", "", text))
     if faults:
         raise FaultsError(faults)
@@ -147,7 +146,7 @@ def _probes(own: Pod | None) -> tuple[tuple[Probe, ...], list[Fault]]:
     faults = []
     for port, path in own.probes if own else ():
         form = normalize(path.partition("?")[0].encode())
-        if form is None or len(form) > _PROBE_BYTES_MAX:
+        if form is None or len(form) > PROBE_BYTES_MAX:
             text = f"the path {path!r} of a probe can be read in several ways, or is too long"
             meta = own.meta if own else None
             faults.append(Fault(meta.file, meta.line, str(meta), "", text)) if meta else None

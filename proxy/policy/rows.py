@@ -2,6 +2,9 @@
 
 from typing import Final, NamedTuple
 
+PROBE_BYTES_MAX: Final = 512  # fast/rules.pxd: probe_t
+PROBES_MAX: Final = 256  # fast/limits.pxd
+
 Value = tuple[int, bytes, int]  # form, text, number: see policy/table.py
 MatchRow = tuple[int, bool, bytes, list[Value]]  # field, is_not, name of a header, values
 RuleRow = tuple[list[list[MatchRow]], list[list[MatchRow]], list[MatchRow]]  # from, to, when

@@ -47,10 +47,9 @@ def test_the_source_distribution_has_all_that_the_extension_is_made_of(source: P
     assert not [name_of(path) for path in MODULES if not (source / name_of(path)).exists()]
 
 
-def test_the_wheel_has_every_python_module_of_both_packages(wheel: set[str]) -> None:
-    modules = {
-        name_of(path) for folder in ("proxy", "iptables") for path in ROOT.glob(f"{folder}/**/*.py")
-    }
+def test_the_wheel_has_every_python_module_of_all_packages(wheel: set[str]) -> None:
+    folders = ("proxy", "iptables", "inject")
+    modules = {name_of(path) for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")}
     assert modules == {name for name in wheel if name.endswith(".py")}
 
 

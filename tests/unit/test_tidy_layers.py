@@ -21,7 +21,7 @@ CIMPORT = re.compile(
 PURE_LAYERS = {3, 4}
 IMPURE_MODULES = {"platform", "openssl", "atomics"}
 
-PACKAGES = ("proxy", "iptables")
+PACKAGES = ("proxy", "iptables", "inject")
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 

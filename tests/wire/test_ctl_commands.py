@@ -51,6 +51,13 @@ def test_status_as_json_is_the_proxys_own_answer(route: Route) -> None:
     assert answer["listeners"][0]["address"] == written(route.address)
 
 
+def test_wait_returns_when_a_proxy_that_just_starts_is_ready(rig: Rig) -> None:
+    proxy = rig.launch("--no-interception", "--listen", "127.0.0.1:0=127.0.0.1:9")
+    done = ctl(proxy, "wait")
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+    assert proxy.status()["ready"]
+
+
 def test_open_connections_are_a_table(route: Route) -> None:
     pair = route.pair()
     lines = ctl(route.proxy, "connections").stdout.splitlines()

@@ -262,6 +262,15 @@ def test_a_probe_needs_no_identity_of_ours_and_nothing_else_comes_in(judged: Jud
     assert down.exactly(len(PLAINTEXT)) == PLAINTEXT
 
 
+def test_a_probe_of_the_flags_comes_in_through_strict_and_nothing_else(judged: Judged) -> None:
+    judged.manifests.write(strict())
+    route = judged.start("--probes", f"{judged.port}/healthz?full=1,1/other")
+    assert serve_plain(route, request("/healthz")) == b"GET /healthz HTTP/1.1"
+    down = Stream(route.connect())
+    down.send(request("/other"))
+    assert down.exactly(len(PLAINTEXT)) == PLAINTEXT
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from proxy import __version__
+from proxy import __version__, ctl
 
 
 def remora(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -65,6 +65,14 @@ def test_ctl_without_a_proxy_says_where_it_looked_and_what_to_do() -> None:
 def test_ctl_looks_where_the_proxys_own_variable_says() -> None:
     done = remora("ctl", "status", REMORA_CONTROL="/elsewhere/control.sock")
     assert "/elsewhere/control.sock" in done.stderr
+
+
+def test_ctl_does_not_wait_for_a_proxy_without_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ctl, "_READY_S_MAX", 0.0)
+    assert ctl.main(["wait", "--control", "/nowhere/control.sock"]) == 69
+    assert "/nowhere/control.sock" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
