@@ -19,41 +19,39 @@ cdef inline char* buf_at(buf_t* buf, uint32_t offset) noexcept nogil:
     return <char*>buf + sizeof(buf_t) + offset
 
 
-# An empty buffer of at least `capacity` bytes that the caller owns, or NULL without memory.
-cdef inline buf_t* buf_take(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
-    cdef buf_t* buf = pool.free
-    if capacity < BUF_BYTES:
-        capacity = BUF_BYTES
-    if capacity == BUF_BYTES and buf != NULL:
-        pool.free = buf.next
-        pool.free_count -= 1
-    else:
-        buf = <buf_t*>malloc(sizeof(buf_t) + capacity)
-        if buf == NULL:
-            return NULL
-        buf.capacity = capacity
+# An empty buffer, out of the pool or fresh.
+cdef inline buf_t* buf_begin(buf_pool_t* pool, buf_t* buf) noexcept nogil:
     buf.next = NULL
     buf.start = 0
     buf.end = 0
     pool.live_count += 1
     return buf
+
+
+cdef inline buf_t* buf_new(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
+    cdef buf_t* buf = <buf_t*>malloc(sizeof(buf_t) + capacity)
+    if buf == NULL:
+        return NULL
+    buf.capacity = capacity
+    return buf_begin(pool, buf)
+
+
+# An empty buffer of at least `capacity` bytes that the caller owns, or NULL without memory.
+cdef inline buf_t* buf_take(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
+    cdef buf_t* buf = pool.free
+    if capacity > BUF_BYTES:
+        return buf_new(pool, capacity)
+    if buf == NULL:
+        return buf_new(pool, BUF_BYTES)
+    pool.free = buf.next
+    pool.free_count -= 1
+    return buf_begin(pool, buf)
 
 
 # The same of `capacity` bytes and not more, for what is kept long and mostly small. It never goes
 # to the pool.
 cdef inline buf_t* buf_take_small(buf_pool_t* pool, uint32_t capacity) noexcept nogil:
-    cdef buf_t* buf
-    if capacity >= BUF_BYTES:
-        return buf_take(pool, capacity)
-    buf = <buf_t*>malloc(sizeof(buf_t) + capacity)
-    if buf == NULL:
-        return NULL
-    buf.capacity = capacity
-    buf.next = NULL
-    buf.start = 0
-    buf.end = 0
-    pool.live_count += 1
-    return buf
+    return buf_take(pool, capacity) if capacity >= BUF_BYTES else buf_new(pool, capacity)
 
 
 cdef inline void buf_give(buf_pool_t* pool, buf_t* buf) noexcept nogil:

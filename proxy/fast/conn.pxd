@@ -20,7 +20,9 @@ from proxy.fast.messages cimport record_t
 from proxy.fast.peer cimport peer_keep
 from proxy.fast.pick cimport pick_end
 from proxy.fast.pipes cimport pipe_give
-from proxy.fast.platform cimport SOL_SOCKET, SO_LINGER, close, linger, setsockopt
+from proxy.fast.platform cimport (
+    CLOCK_MONOTONIC, CLOCK_REALTIME, SOL_SOCKET, SO_LINGER, clock_us, close, linger, setsockopt,
+)
 from proxy.fast.pool cimport pool_stop_waiting, up_close, up_reap
 from proxy.fast.reasons cimport (
     EVENT_RECORDS_DROPPED, FLAG_DC, FLAG_LR, FLAG_OM, FLAG_UC, OUTCOME_LOCAL, OUTCOME_NONE,
@@ -32,13 +34,13 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.ring cimport ring_post, ring_reserve
 from proxy.fast.side cimport side_free_tls, side_is_written, side_say_end
-from proxy.fast.slab cimport slab_give
+from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.stats cimport count, observe, uncount
 from proxy.fast.timer cimport timer_arm, timer_cancel, timer_is_armed
 from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_TLS, UPSTREAM, conn_t, exchange_t,
-    worker_t,
+    DOWNSTREAM, MODE_HTTP, MODE_INTAKE, MODE_LINGER, MODE_TLS, TIMER_CONN, UPSTREAM, conn_t,
+    exchange_t, worker_t,
 )
 
 
@@ -49,6 +51,29 @@ cdef inline void conn_close(worker_t* w, conn_t* c, uint8_t reason) noexcept nog
     c.close_reason = reason
     c.next_dead = w.dead
     w.dead = c
+
+
+# A new connection, counted and without a timer yet; it owns `fd`. NULL: there are as many as may be.
+cdef inline conn_t* conn_new(worker_t* w, int fd, uint8_t direction) noexcept nogil:
+    cdef conn_t* c = <conn_t*>slab_take(&w.conns)
+    if c == NULL:
+        return NULL
+    c.down.fd = fd
+    c.down.is_writable = 1
+    c.sides[DOWNSTREAM] = &c.down
+    c.sides[UPSTREAM] = &w.nobody
+    c.direction = direction
+    c.timer.kind = TIMER_CONN
+    c.timer.owner = c
+    c.opened_us = clock_us(CLOCK_MONOTONIC)
+    c.opened_unix_us = clock_us(CLOCK_REALTIME)
+    c.active_ms = w.now_ms
+    c.connect_us = -1
+    c.id = w.next_id
+    w.next_id += 1
+    count(&w.stats.opened[direction])
+    count(&w.stats.open[direction][PROTOCOL_PENDING])
+    return c
 
 
 # What the connection speaks is known now: move it to its own gauge and count the verdict.

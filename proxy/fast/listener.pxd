@@ -12,30 +12,28 @@ from proxy.fast.addr cimport addr_from_sockaddr, addr_is_loopback, addr_is_same_
 from proxy.fast.address cimport addr_t
 from proxy.fast.atomics cimport store_relaxed
 from proxy.fast.begin cimport begin_serve
-from proxy.fast.conn cimport conn_arm_timer, conn_close
+from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_new
 from proxy.fast.limits cimport ACCEPTS_PER_TICK_MAX, ACCEPT_PAUSE_MS
 from proxy.fast.lookup cimport lookup_is_opaque, lookup_service, lookup_tls_mode
 from proxy.fast.platform cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLIN,
-    EPOLL_CTL_MOD, IPPROTO_IP, IPPROTO_IPV6, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER,
-    SO_ORIGINAL_DST, accept4, clock_us, close, epoll_ctl, epoll_event, errno, getsockopt, linger,
-    listen, setsockopt, sockaddr, sockaddr_storage, socklen_t,
+    EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLIN, EPOLL_CTL_MOD, IPPROTO_IP, IPPROTO_IPV6,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SO_LINGER, SO_ORIGINAL_DST, accept4, close,
+    epoll_ctl, epoll_event, errno, getsockopt, linger, listen, setsockopt, sockaddr,
+    sockaddr_storage, socklen_t,
 )
 from proxy.fast.reasons cimport (
     DIRECTION_EXPLICIT, DIRECTION_INBOUND, EVENT_ACCEPT_ERROR, EVENT_ACCEPT_PAUSED,
     EVENT_LIMIT_CONNECTIONS, FP_AGAIN, FP_OK, HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING,
-    PROTOCOL_NONE, PROTOCOL_PENDING, REASON_LIMIT_CONNECTIONS, REASON_LIMIT_UPSTREAM, REASON_LOOP,
+    PROTOCOL_NONE, REASON_LIMIT_CONNECTIONS, REASON_LIMIT_UPSTREAM, REASON_LOOP,
     REASON_NO_IDENTITY, REASON_NO_MEMORY, REASON_NO_ORIGINAL_DST, REASON_OPEN, SERVICE_UNKNOWN,
 )
 from proxy.fast.shake cimport shake_is_possible
-from proxy.fast.slab cimport slab_take
 from proxy.fast.snapshot cimport TLS_DISABLE, TLS_PERMISSIVE, TLS_STRICT, service_address_t
 from proxy.fast.stats cimport count
 from proxy.fast.terminate cimport terminate_may_be_probe
 from proxy.fast.timer cimport timer_arm, timer_cancel
 from proxy.fast.types cimport (
-    DOWNSTREAM, MODE_TLS, TARGET_BY_HOST, TIMER_CONN, TOKEN_CONN, TOKEN_LISTENER, UPSTREAM,
-    conn_t, listener_t, worker_t,
+    MODE_TLS, TARGET_BY_HOST, TOKEN_CONN, TOKEN_LISTENER, conn_t, listener_t, worker_t,
 )
 from proxy.fast.upstream cimport (
     reserve_hold, token_make, upstream_mesh, upstream_set_options, upstream_watch,
@@ -164,28 +162,13 @@ cdef inline uint8_t listener_begin(worker_t* w, listener_t* l, conn_t* c) noexce
 cdef inline void listener_open(
     worker_t* w, listener_t* l, int fd, const sockaddr_storage* peer,
 ) noexcept nogil:
-    cdef conn_t* c = <conn_t*>slab_take(&w.conns)
+    cdef conn_t* c = conn_new(w, fd, l.direction)
     cdef uint8_t reason
     if c == NULL:
         listener_refuse(w, l, fd)
         return
-    c.down.fd = fd
-    c.down.is_writable = 1
-    c.sides[DOWNSTREAM] = &c.down
-    c.sides[UPSTREAM] = &w.nobody
-    c.direction = l.direction
     c.is_judged = l.is_judged
-    c.timer.kind = TIMER_CONN
-    c.timer.owner = c
-    c.opened_us = clock_us(CLOCK_MONOTONIC)
-    c.opened_unix_us = clock_us(CLOCK_REALTIME)
-    c.active_ms = w.now_ms
-    c.connect_us = -1
-    c.id = w.next_id
-    w.next_id += 1
     addr_from_sockaddr(&c.downstream, peer)
-    count(&w.stats.opened[c.direction])
-    count(&w.stats.open[c.direction][PROTOCOL_PENDING])
     reason = listener_route(w, l, c)
     if reason == REASON_OPEN:
         reason = listener_begin(w, l, c)

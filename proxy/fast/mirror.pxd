@@ -9,19 +9,14 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from proxy.fast.buf cimport buf_append, buf_at, buf_length
-from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label, conn_queue_ready
+from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_label, conn_new, conn_queue_ready
 from proxy.fast.limits cimport MIRRORS_LIVE_MAX, MIRRORS_LIVE_PART
-from proxy.fast.platform cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_us
 from proxy.fast.reasons cimport (
-    EVENT_MIRRORED, EVENT_MIRROR_DROPPED, PHASE_RELAYING, PROTOCOL_HTTP1, PROTOCOL_PENDING,
-    REASON_NO_MEMORY, SPEAKER_DOWNSTREAM,
+    EVENT_MIRRORED, EVENT_MIRROR_DROPPED, PHASE_RELAYING, PROTOCOL_HTTP1, REASON_NO_MEMORY,
+    SPEAKER_DOWNSTREAM,
 )
-from proxy.fast.slab cimport slab_take
 from proxy.fast.stats cimport count
-from proxy.fast.types cimport (
-    DOWNSTREAM, FD_VOID, MODE_HTTP, REQUEST_DONE, TIMER_CONN, UPSTREAM, conn_t, exchange_t,
-    worker_t,
-)
+from proxy.fast.types cimport FD_VOID, MODE_HTTP, REQUEST_DONE, conn_t, exchange_t, worker_t
 
 
 # The bytes of a copy. 0: no memory.
@@ -38,33 +33,18 @@ cdef inline void mirror_open(worker_t* w, conn_t* c, uint32_t backend) noexcept 
     cdef conn_t* copy = NULL
     if w.mirror_count < MIRRORS_LIVE_MAX and (
             w.mirror_count < w.conns.live_max // MIRRORS_LIVE_PART):
-        copy = <conn_t*>slab_take(&w.conns)
+        copy = conn_new(w, FD_VOID, c.direction)
     if copy == NULL:
         count(&w.stats.events[EVENT_MIRROR_DROPPED])
         return
     w.mirror_count += 1
     copy.is_mirror = 1
     copy.mirror_backend = backend
-    copy.down.fd = FD_VOID
-    copy.down.is_writable = 1
-    copy.sides[DOWNSTREAM] = &copy.down
-    copy.sides[UPSTREAM] = &w.nobody
-    copy.direction = c.direction
     copy.downstream = c.downstream
     copy.original_dst = c.original_dst
-    copy.timer.kind = TIMER_CONN
-    copy.timer.owner = copy
-    copy.opened_us = clock_us(CLOCK_MONOTONIC)
-    copy.opened_unix_us = clock_us(CLOCK_REALTIME)
-    copy.active_ms = w.now_ms
-    copy.connect_us = -1
-    copy.id = w.next_id
-    w.next_id += 1
     copy.speaker = SPEAKER_DOWNSTREAM
     copy.phase = PHASE_RELAYING
     copy.mode = MODE_HTTP
-    count(&w.stats.opened[copy.direction])
-    count(&w.stats.open[copy.direction][PROTOCOL_PENDING])
     conn_label(w, copy, PROTOCOL_HTTP1)
     count(&w.stats.events[EVENT_MIRRORED])
     if not mirror_write(w, copy, c.exchange):
