@@ -135,5 +135,5 @@ class MeshStepper:
         stats = self.engine.stats()
         if any(stats["tls_open"]) or sum(stats["opened"]) != sum(stats["closed"]):
             return False
-        connections, buffers, pipes, _, upstreams, exchanges = stats["live"]
-        return not (connections or buffers or pipes or upstreams or exchanges)
+        connections, buffers, pipes, _, upstreams, exchanges, in_flight = stats["live"]
+        return not (connections or buffers or pipes or upstreams or exchanges or in_flight)
