@@ -5,11 +5,12 @@ from libc.stdint cimport uint8_t
 
 from proxy.fast.authz cimport authz_connection
 from proxy.fast.choose cimport choose_dial, choose_speaks_http
-from proxy.fast.conn cimport conn_label
+from proxy.fast.conn cimport conn_drop_upstream, conn_label
 from proxy.fast.pool cimport pool_find
 from proxy.fast.reasons cimport (
     HANDLING_DETECT, HANDLING_OPAQUE, PHASE_RELAYING, PROTOCOL_HTTP1, PROTOCOL_OPAQUE,
-    REASON_DENIED, REASON_LIMIT_UPSTREAM, REASON_NO_ENDPOINT, REASON_OPEN, SPEAKER_DOWNSTREAM,
+    REASON_CONNECT_REFUSED, REASON_CONNECT_UNREACHABLE, REASON_DENIED, REASON_LIMIT_UPSTREAM,
+    REASON_NO_ENDPOINT, REASON_OPEN, SPEAKER_DOWNSTREAM,
 )
 from proxy.fast.types cimport MODE_HTTP, MODE_INTAKE, MODE_RELAY, conn_t, worker_t
 
@@ -39,7 +40,10 @@ cdef inline uint8_t begin_serve(worker_t* w, conn_t* c) noexcept nogil:
         c.phase = PHASE_RELAYING
         return REASON_OPEN
     reason = choose_dial(w, c)
-    if c.mode == MODE_INTAKE and reason in (REASON_NO_ENDPOINT, REASON_LIMIT_UPSTREAM):
+    if c.mode == MODE_INTAKE and reason in (
+            REASON_CONNECT_REFUSED, REASON_CONNECT_UNREACHABLE, REASON_NO_ENDPOINT,
+            REASON_LIMIT_UPSTREAM):
+        conn_drop_upstream(w, c, False)
         c.dial_reason = reason              # a request deserves an answer
         c.dialled_ms = w.now_ms
         c.phase = PHASE_RELAYING
