@@ -53,7 +53,8 @@ cdef inline void conn_close(worker_t* w, conn_t* c, uint8_t reason) noexcept nog
     w.dead = c
 
 
-# A new connection, counted and without a timer yet; it owns `fd`. NULL: there are as many as may be.
+# A new connection, counted and without a timer yet; it owns `fd`. NULL: there are as many as may
+# be.
 cdef inline conn_t* conn_new(worker_t* w, int fd, uint8_t direction) noexcept nogil:
     cdef conn_t* c = <conn_t*>slab_take(&w.conns)
     if c == NULL:
