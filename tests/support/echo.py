@@ -17,11 +17,11 @@ class Echo:
     def __init__(self, rig: Rig) -> None:
         self.listener = rig.listen()
         self._rig = rig
+        self.listener.settimeout(None)
         self._is_over = threading.Event()
         rig.background(self._accept)
 
     def _accept(self) -> None:
-        self.listener.settimeout(None)
         while True:
             try:
                 sock, _ = self.listener.accept()
