@@ -99,24 +99,33 @@ cdef inline word_t authz_target_path(const h1_head_t* head, const char* source) 
     return path
 
 
+# The host that a request is for: its target's (RFC 9112 section 3.2.2), else Host; empty for none.
+cdef inline word_t authz_target_host(const h1_head_t* head, const char* source) noexcept nogil:
+    cdef const h1_field_t* field
+    cdef word_t host
+    host.at = b""
+    host.bytes = 0
+    if head.authority_bytes:
+        host.at = source + head.authority
+        host.bytes = head.authority_bytes
+    elif head.first[HEADER_HOST] >= 0:
+        field = &head.fields[head.first[HEADER_HOST]]
+        host.at = source + field.value
+        host.bytes = field.value_bytes
+    return host
+
+
 # What a request says. PATH_OK, or PATH_REFUSED when its path can be read in several ways; then it
 # stands as it came. A path that has another form than it came in is marked to be replaced.
 cdef inline int authz_ask_request(
     worker_t* w, asked_t* asked, h1_head_t* head, const char* source,
 ) noexcept nogil:
-    cdef const h1_field_t* field
     cdef int status
     asked.head = head
     asked.text = source
     asked.method.at = source
     asked.method.bytes = head.method_bytes
-    if head.authority_bytes:
-        asked.host.at = source + head.authority
-        asked.host.bytes = head.authority_bytes
-    elif head.first[HEADER_HOST] >= 0:
-        field = &head.fields[head.first[HEADER_HOST]]
-        asked.host.at = source + field.value
-        asked.host.bytes = field.value_bytes
+    asked.host = authz_target_host(head, source)
     asked.path = authz_target_path(head, source)
     if asked.path.bytes == 0 and head.authority_bytes:      # http://host: the root
         asked.path.at = b"/"

@@ -10,7 +10,7 @@ from proxy.fast.addr cimport addr_is_same
 from proxy.fast.balance cimport balance_begin, balance_hash_addr, balance_pick
 from proxy.fast.check cimport FP_ASSERT
 from proxy.fast.conn cimport conn_drop_upstream
-from proxy.fast.fleet cimport fleet_backend
+from proxy.fast.fleet cimport fleet_backend, fleet_count
 from proxy.fast.limits cimport DIALS_AGAIN_MAX
 from proxy.fast.lookup cimport lookup_service
 from proxy.fast.pick cimport pick_end, pick_failed
@@ -101,12 +101,9 @@ cdef inline uint8_t choose_endpoint(
 ) noexcept nogil:
     cdef const traffic_t* t = w.snapshot.traffic
     cdef int32_t at
-    cdef backend_state_t* state
     at = balance_pick(t, b, &w.fleet, w.now_us, hash, c.tried, c.tried_count)
     if at < 0:
-        state = fleet_backend(&w.fleet, b.number)
-        if state != NULL:
-            count(&state.counts[TRAFFIC_NO_ENDPOINT])
+        fleet_count(&w.fleet, b.number, TRAFFIC_NO_ENDPOINT)
         return REASON_NO_ENDPOINT
     choose_this(w, c, b, &t.endpoints[at])
     return REASON_OPEN

@@ -68,6 +68,11 @@ cdef inline void exchange_post(
     x.log = NULL
 
 
+# Does it go to a service's endpoints, with tries? What comes in to our own pod has limits only.
+cdef inline bint exchange_is_routed(const exchange_t* x) noexcept nogil:
+    return x.has_backend and not x.is_inbound
+
+
 # It counts no more among the requests of its backend.
 cdef inline void exchange_leave_backend(worker_t* w, exchange_t* x) noexcept nogil:
     cdef backend_state_t* state

@@ -16,6 +16,7 @@ from proxy.fast.platform cimport getrandom
 from proxy.fast.states cimport (
     backend_state_t, endpoint_state_t, fleet_t, rule_state_t, table_t,
 )
+from proxy.fast.stats cimport count
 
 cdef enum:
     FLEET_CHUNK_ITEMS = 1 << FLEET_CHUNK_LOG2
@@ -107,6 +108,13 @@ cdef inline endpoint_state_t* fleet_seen_endpoint(
 
 cdef inline backend_state_t* fleet_backend(fleet_t* f, uint32_t number) noexcept nogil:
     return <backend_state_t*>fleet_made(&f.backends, number)
+
+
+# Count what happened to the requests of a backend: TRAFFIC_*.
+cdef inline void fleet_count(fleet_t* f, uint32_t number, int what) noexcept nogil:
+    cdef backend_state_t* state = fleet_backend(f, number)
+    if state != NULL:
+        count(&state.counts[what])
 
 
 cdef inline rule_state_t* fleet_rule(fleet_t* f, uint32_t number) noexcept nogil:

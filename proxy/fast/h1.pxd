@@ -12,7 +12,7 @@
 # h1_end ends connections and answers for the upstream.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_queue_ready
-from proxy.fast.fleet cimport fleet_backend
+from proxy.fast.fleet cimport fleet_count
 from proxy.fast.h1_end cimport h1_end_downstream, h1_linger, h1_reply
 from proxy.fast.h1_request cimport h1_pump_request
 from proxy.fast.h1_response cimport h1_on_upstream_gone, h1_pump_response
@@ -28,8 +28,6 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.relay cimport relay_flush
 from proxy.fast.side cimport side_is_written
-from proxy.fast.states cimport backend_state_t
-from proxy.fast.stats cimport count
 from proxy.fast.types cimport (
     DOWNSTREAM, MODE_HTTP, MODE_RELAY, REQUEST_CUT, REQUEST_DONE, REQUEST_HEAD, REQUEST_WAITS,
     RESPONSE_HEAD, UPSTREAM, conn_t, exchange_t, worker_t,
@@ -128,11 +126,8 @@ cdef inline void h1_try_timeout(worker_t* w, conn_t* c) noexcept nogil:
 
 
 cdef inline void h1_count_timeout(worker_t* w, const exchange_t* x, int what) noexcept nogil:
-    cdef backend_state_t* state = NULL
     if x.has_backend:
-        state = fleet_backend(&w.fleet, x.backend)
-    if state != NULL:
-        count(&state.counts[what])
+        fleet_count(&w.fleet, x.backend, what)
 
 
 # The timer of an HTTP connection fired: is it for its request? Then that is dealt with.

@@ -15,7 +15,7 @@ from proxy.fast.body cimport (
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_close, conn_queue_ready
 from proxy.fast.emit cimport emit_head, emit_text
-from proxy.fast.exchange cimport exchange_begin
+from proxy.fast.exchange cimport exchange_begin, exchange_is_routed
 from proxy.fast.golden cimport golden_of
 from proxy.fast.h1_end cimport h1_end_downstream, h1_fault_word, h1_reply
 from proxy.fast.h1_retry cimport retry_restart
@@ -211,7 +211,7 @@ cdef inline bint h1_may_repeat(const conn_t* c, const h1_head_t* head) noexcept 
     cdef const exchange_t* x = c.exchange
     if not h1_is_idempotent(head.method) or head.has_upgrade:
         return False
-    if x.has_backend and not x.is_inbound and x.attempt_count <= x.retry.attempts:
+    if exchange_is_routed(x) and x.attempt_count <= x.retry.attempts:
         return h1_fits_replay(head)
     return c.up.request_count > 1 and x.attempt_count == 1 and head.body == BODY_NONE
 

@@ -12,8 +12,8 @@ from proxy.fast.body cimport (
 from proxy.fast.buf cimport buf_append, buf_at, buf_consume, buf_give, buf_length
 from proxy.fast.conn cimport conn_close, conn_drop_flow, conn_drop_upstream
 from proxy.fast.emit cimport emit_text
-from proxy.fast.exchange cimport exchange_answered, exchange_end
-from proxy.fast.fleet cimport fleet_backend
+from proxy.fast.exchange cimport exchange_answered, exchange_end, exchange_is_routed
+from proxy.fast.fleet cimport fleet_count
 from proxy.fast.h1_end cimport h1_end_downstream, h1_reply
 from proxy.fast.h1_request cimport h1_on_trailers, h1_splice
 from proxy.fast.h1_retry cimport retry_after_ms, retry_begin, retry_is_code, retry_pause_ms
@@ -34,8 +34,6 @@ from proxy.fast.reasons cimport (
 from proxy.fast.relay cimport relay_count_read, relay_flush, relay_write
 from proxy.fast.replay cimport replay_drop
 from proxy.fast.side cimport side_is_written, side_recv, side_trim, side_turn_bytes
-from proxy.fast.states cimport backend_state_t
-from proxy.fast.stats cimport count
 from proxy.fast.traffic cimport backend_t
 from proxy.fast.types cimport (
     DOWNSTREAM, FLOW_COPY, MODE_HTTP, MODE_RELAY, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE,
@@ -73,8 +71,8 @@ cdef inline bint h1_retry_answer(
     cdef uint64_t pause_ms
     cdef int asked_ms
     if not retry_is_code(x, head.status):
-        if x.attempt_count > 1 and x.has_backend and not x.is_inbound:
-            h1_count_helped(w, x)
+        if x.attempt_count > 1 and exchange_is_routed(x):
+            fleet_count(&w.fleet, x.backend, TRAFFIC_RETRY_HELPED)
         return False
     if x.request_state != REQUEST_DONE or not side_is_written(c, DOWNSTREAM):
         return False
@@ -85,12 +83,6 @@ cdef inline bint h1_retry_answer(
     if <uint64_t>asked_ms > pause_ms:
         pause_ms = asked_ms
     return retry_begin(w, c, h1_status_outcome(head.status), pause_ms, False)
-
-
-cdef inline void h1_count_helped(worker_t* w, const exchange_t* x) noexcept nogil:
-    cdef backend_state_t* state = fleet_backend(&w.fleet, x.backend)
-    if state != NULL:
-        count(&state.counts[TRAFFIC_RETRY_HELPED])
 
 
 # A whole response head. Returns the bytes used, or -1 when the upstream's answer was replaced.

@@ -12,6 +12,7 @@ from proxy.fast.budget cimport budget_withdraw
 from proxy.fast.buf cimport buf_append, buf_at, buf_length
 from proxy.fast.conn cimport conn_arm_timer, conn_drop_flow, conn_drop_upstream, conn_queue_ready
 from proxy.fast.emit cimport emit_text
+from proxy.fast.exchange cimport exchange_is_routed
 from proxy.fast.fleet cimport fleet_backend
 from proxy.fast.h1_rewrite cimport h1_emit_tail
 from proxy.fast.limits cimport BACKOFF_FACTOR_MAX, RETRY_AFTER_S_MAX
@@ -97,7 +98,7 @@ cdef inline bint retry_begin(
     cdef exchange_t* x = c.exchange
     cdef const backend_t* b
     cdef backend_state_t* state
-    if not x.has_backend or x.is_inbound or x.has_told or x.attempt_count > x.retry.attempts or (
+    if not exchange_is_routed(x) or x.has_told or x.attempt_count > x.retry.attempts or (
             not is_unsent and (x.replay == NULL or not x.may_repeat)):
         return False
     if x.deadline_ms and w.now_ms + pause_ms >= x.deadline_ms:

@@ -11,6 +11,7 @@ from proxy.fast.edits cimport EDIT_HOST, EDIT_PATH, edits_drop, edits_emit, edit
 from proxy.fast.emit cimport (
     emit_address, emit_field_again, emit_head, emit_hex, emit_number, emit_text,
 )
+from proxy.fast.exchange cimport exchange_is_routed
 from proxy.fast.limits cimport LOG_ID_BYTES_MAX, SHA256_BYTES
 from proxy.fast.peer cimport conn_peer
 from proxy.fast.random cimport random_next
@@ -132,7 +133,7 @@ cdef inline uint32_t h1_emit_start(
 # What we tell of tries and deadlines ourselves, in h1_emit_tail().
 cdef inline void h1_drop_own(const exchange_t* x, h1_head_t* head) noexcept nogil:
     cdef int i
-    cdef bint tells_tries = x.has_backend and not x.is_inbound     # else the downstream's proxy did
+    cdef bint tells_tries = exchange_is_routed(x)   # else the downstream's proxy did
     if (head.first[HEADER_TIMEOUT] < 0 or not x.deadline_ms) and (
             head.first[HEADER_ATTEMPTS] < 0 or not tells_tries):
         return
@@ -193,6 +194,17 @@ cdef inline uint32_t h1_emit_request(
     return edits_emit(c.exchange.edits, False, out, at)
 
 
+# Both ends hear of further tries.
+cdef inline uint32_t h1_emit_attempts(
+    const exchange_t* x, char* out, uint32_t at,
+) noexcept nogil:
+    if x.attempt_count <= 1 or not exchange_is_routed(x):
+        return at
+    at = emit_text(out, at, b"remora-attempt-count: ", 22)
+    at = emit_number(out, at, x.attempt_count)
+    return emit_text(out, at, b"\r\n", 2)
+
+
 # The end of a request's head: what differs from try to try, and the empty line.
 cdef inline uint32_t h1_emit_tail(
     const worker_t* w, const exchange_t* x, char* out, uint32_t at,
@@ -201,10 +213,7 @@ cdef inline uint32_t h1_emit_tail(
         at = emit_text(out, at, b"remora-timeout-ms: ", 19)
         at = emit_number(out, at, x.deadline_ms - w.now_ms if x.deadline_ms > w.now_ms else 1)
         at = emit_text(out, at, b"\r\n", 2)
-    if x.attempt_count > 1 and x.has_backend and not x.is_inbound:
-        at = emit_text(out, at, b"remora-attempt-count: ", 22)
-        at = emit_number(out, at, x.attempt_count)
-        at = emit_text(out, at, b"\r\n", 2)
+    at = h1_emit_attempts(x, out, at)
     return emit_text(out, at, b"\r\n", 2)
 
 
@@ -260,10 +269,7 @@ cdef inline uint32_t h1_emit_response(
             at = emit_text(out, at, b"connection: close\r\n", 19)
         elif x.minor == 0:
             at = emit_text(out, at, b"connection: keep-alive\r\n", 24)
-    if head.status >= 200 and x.attempt_count > 1 and x.has_backend and not x.is_inbound:
-        at = emit_text(out, at, b"remora-attempt-count: ", 22)
-        at = emit_number(out, at, x.attempt_count)
-        at = emit_text(out, at, b"\r\n", 2)
     if head.status >= 200:
+        at = h1_emit_attempts(x, out, at)
         at = edits_emit(x.edits, True, out, at)
     return emit_text(out, at, b"\r\n", 2)

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from proxy.fast.addr cimport addr_is_same
 from proxy.fast.address cimport addr_t
-from proxy.fast.authz cimport authz_target_path
+from proxy.fast.authz cimport authz_target_host, authz_target_path
 from proxy.fast.balance cimport balance_hash_addr, balance_hash_bytes
 from proxy.fast.budget cimport bucket_take, budget_deposit
 from proxy.fast.chars cimport chars_equal
@@ -28,10 +28,10 @@ from proxy.fast.pick cimport pick_end
 from proxy.fast.random cimport random_next
 from proxy.fast.reasons cimport (
     BALANCE_MAGLEV, BALANCE_RING, BODY_NONE, FLAG_DI, FLAG_FI, FLAG_NONE, FLAG_NR, FLAG_OM,
-    FLAG_RL, FLAG_UH, FLAG_UO, HASH_HEADER, HASH_QUERY, HEADER_HOST, HEADER_TIMEOUT,
-    METHOD_CONNECT, OUTCOME_NONE, REASON_OPEN, REWRITE_NONE, REWRITE_PREFIX, ROUTE_PATH_EXACT,
-    ROUTE_PATH_PREFIX, ROUTE_UNKNOWN, SCHEME_HTTPS, SERVICE_UNKNOWN, TRAFFIC_FAULT_ABORT,
-    TRAFFIC_FAULT_DELAY, TRAFFIC_OVERFLOW_REQUESTS, TRAFFIC_RATE_LIMITED, TRAFFIC_SHED,
+    FLAG_RL, FLAG_UH, FLAG_UO, HASH_HEADER, HASH_QUERY, HEADER_TIMEOUT, METHOD_CONNECT,
+    OUTCOME_NONE, REASON_OPEN, REWRITE_NONE, REWRITE_PREFIX, ROUTE_PATH_EXACT, ROUTE_PATH_PREFIX,
+    ROUTE_UNKNOWN, SCHEME_HTTPS, SERVICE_UNKNOWN, TRAFFIC_FAULT_ABORT, TRAFFIC_FAULT_DELAY,
+    TRAFFIC_OVERFLOW_REQUESTS, TRAFFIC_RATE_LIMITED, TRAFFIC_SHED,
 )
 from proxy.fast.route cimport asked_route_t, route_match, route_share
 from proxy.fast.rules cimport word_t
@@ -53,6 +53,7 @@ cdef struct routed_t:           # what h1_route() found: borrowed from the snaps
     const rule_t* rule          # likewise
     const share_t* share        # likewise
     const backend_t* backend    # NULL: nobody
+    uint64_t hash               # of what sticks to one of its endpoints; h1_choose() sets it
     uint8_t is_own              # it comes in, for our own pod
     uint16_t status             # of the answer, when nobody gets it; else 0
     asked_route_t asked
@@ -87,15 +88,8 @@ cdef inline void h1_route_ask(
 cdef inline const front_t* h1_front_of_host(
     const worker_t* w, const h1_head_t* head, const char* source,
 ) noexcept nogil:
-    cdef const h1_field_t* field
-    if head.authority_bytes:
-        return traffic_front_of_host(
-            w.snapshot.traffic, source + head.authority, head.authority_bytes, HTTP_PORT)
-    if head.first[HEADER_HOST] < 0:
-        return NULL
-    field = &head.fields[head.first[HEADER_HOST]]
-    return traffic_front_of_host(
-        w.snapshot.traffic, source + field.value, field.value_bytes, HTTP_PORT)
+    cdef word_t host = authz_target_host(head, source)
+    return traffic_front_of_host(w.snapshot.traffic, host.at, host.bytes, HTTP_PORT)
 
 
 # Whose request is this, and who is to get it? Nothing changes, nothing is answered.
@@ -157,11 +151,12 @@ cdef inline void h1_choose(
         elif not to.is_own:
             c.is_mesh = 0                   # we answer ourselves
         return
+    to.hash = h1_hash(w, c, head, source, to)
     is_sticky = to.backend.balance in (BALANCE_RING, BALANCE_MAGLEV)
     if c.pick.is_made and c.pick.backend == to.backend.number and c.up != NULL and not is_sticky:
         return
     pick_end(w, c, OUTCOME_NONE, 0)
-    if choose_endpoint(w, c, to.backend, h1_hash(w, c, head, source, to)) != REASON_OPEN:
+    if choose_endpoint(w, c, to.backend, to.hash) != REASON_OPEN:
         to.status = 503
     if c.up != NULL and (to.status or not addr_is_same(&dialled, &c.upstream)):
         conn_drop_upstream(w, c, False)
@@ -296,22 +291,15 @@ cdef inline uint32_t h1_new_path(
 cdef inline uint32_t h1_put_host(
     const h1_head_t* head, const char* source, char* out, uint32_t at, bint without_port,
 ) noexcept nogil:
-    cdef const h1_field_t* field
-    cdef const char* host = source + head.authority
-    cdef uint32_t bytes = head.authority_bytes
-    cdef uint32_t end
-    if bytes == 0 and head.first[HEADER_HOST] >= 0:
-        field = &head.fields[head.first[HEADER_HOST]]
-        host = source + field.value
-        bytes = field.value_bytes
-    if bytes > HOST_BYTES_MAX:              # names nobody
+    cdef word_t host = authz_target_host(head, source)
+    cdef uint32_t end = host.bytes
+    if host.bytes > HOST_BYTES_MAX:         # names nobody
         return at
-    end = bytes
-    while without_port and end and c'0' <= host[end - 1] <= c'9':
+    while without_port and end and c'0' <= host.at[end - 1] <= c'9':
         end -= 1
-    if end and end < bytes + (1 if without_port else 0) and host[end - 1] == c':':
-        bytes = end - 1
-    return emit_text(out, at, host, bytes)
+    if without_port and end and host.at[end - 1] == c':':
+        host.bytes = end - 1
+    return emit_text(out, at, host.at, host.bytes)
 
 
 # RFC 9110 section 15.4. Records land in w.cipher only while they are read: now it is free.
@@ -464,7 +452,7 @@ cdef inline int64_t h1_begin_backend(
         x.deadline_ms = x.started_us // 1000 + request_ms
     x.try_ms = rule.try_ms if rule != NULL and rule.try_ms else b.try_ms
     x.retry = rule.retry if rule != NULL and rule.retry.is_said else b.retry
-    x.hash = h1_hash(w, c, head, source, to)
+    x.hash = to.hash
     return 0
 
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.choose cimport choose_endpoint, choose_this
 from proxy.fast.conn cimport conn_arm_timer, conn_drop_upstream
+from proxy.fast.exchange cimport exchange_is_routed
 from proxy.fast.fleet cimport fleet_backend, fleet_seen_endpoint
 from proxy.fast.h1_end cimport h1_reply
 from proxy.fast.h1_retry cimport retry_begin, retry_hold, retry_restart
@@ -157,7 +158,7 @@ cdef inline int h1_get_connection(worker_t* w, conn_t* c) noexcept nogil:
 cdef inline int h1_pick(worker_t* w, conn_t* c) noexcept nogil:
     cdef exchange_t* x = c.exchange
     cdef const backend_t* b
-    if not x.has_backend or x.is_inbound or c.pick.is_made:
+    if not exchange_is_routed(x) or c.pick.is_made:
         return FP_OK
     b = traffic_backend(w.snapshot.traffic, x.backend)
     if b == NULL:

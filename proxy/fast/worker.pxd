@@ -107,7 +107,6 @@ cdef inline int worker_init(
     golden_init(w)
     w.nobody.fd = -1
     getrandom(w.random, sizeof(w.random), 0)
-    getrandom(w.fleet.random, sizeof(w.fleet.random), 0)
     w.now_us = clock_us(CLOCK_MONOTONIC)
     w.now_ms = w.now_us // 1000
     wheel_init(&w.wheel, w.now_ms)

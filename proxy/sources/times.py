@@ -1,6 +1,7 @@
 """Durations, in milliseconds, as the two APIs write them."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -39,18 +40,18 @@ def go_ms(text: str) -> int:
 
 def of_gateway(value: Value) -> int:
     """Read a field of Gateway API."""
-    text = value.text()
-    try:
-        return gateway_ms(text)
-    except ValueError as wrong:
-        raise value.fault(f"{text!r} {wrong}") from None
+    return _of(value, gateway_ms)
 
 
 def of_istio(value: Value) -> int:
     """Read a field of Istio's API."""
+    return _of(value, go_ms)
+
+
+def _of(value: Value, read: Callable[[str], int]) -> int:
     text = value.text()
     try:
-        return go_ms(text)
+        return read(text)
     except ValueError as wrong:
         raise value.fault(f"{text!r} {wrong}") from None
 

@@ -222,3 +222,15 @@ class Proxy:
         assert not strange, "\n".join(strange)
         errors = [line for line in self.log if line.get("level") in {"error", "critical"}]
         assert not errors, errors
+
+
+def ctl(proxy: Proxy, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `remora ctl` against a proxy, whatever its exit code."""
+    command = [sys.executable, "-m", "proxy", "ctl", *words]
+    return subprocess.run(
+        [*command, "--control", str(proxy.control_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )

@@ -10,23 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import Proxy
+from tests.support.process import Proxy, ctl
 from tests.support.rig import Rig, Route
 from tests.support.sockets import expect_end, expect_refusal, expect_reset, written
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 Done = subprocess.CompletedProcess[str]
-
-
-def ctl(proxy: Proxy, *words: str) -> Done:
-    command = [sys.executable, "-m", "proxy", "ctl", *words]
-    return subprocess.run(
-        [*command, "--control", str(proxy.control_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
 
 
 def ctl_json(proxy: Proxy, *words: str) -> dict[str, Any]:

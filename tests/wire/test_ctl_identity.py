@@ -3,8 +3,6 @@
 import contextlib
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,13 @@ from tests.support import sockets
 from tests.support.http import Stream, request, response
 from tests.support.mesh_pair import SHOP, WEB, MeshPair
 from tests.support.process import Proxy
+from tests.support.process import ctl as run_ctl
 from tests.support.rig import Rig
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 
 def ctl(proxy: Proxy, *words: str) -> str:
-    command = [sys.executable, "-m", "proxy", "ctl", *words, "--control", str(proxy.control_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_ctl(proxy, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

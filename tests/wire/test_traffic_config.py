@@ -1,8 +1,6 @@
 """Manifests of traffic on a running proxy: what is in force, what is refused, who is told."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,10 @@ import pytest
 
 from tests.support import control
 from tests.support.policy import Manifests, wait_loaded
-from tests.support.process import EXIT_USAGE, Proxy
+from tests.support.process import EXIT_USAGE, Proxy, ctl
 from tests.support.rig import Rig
 from tests.support.traffic import endpoint, endpoints, route, rule, service, to
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 WEB = service("web", trafficDistribution="PreferClose")
 BEHIND = endpoints("web", endpoint("10.0.0.7", zone="a"), endpoint("10.0.0.8", zone="b"))
@@ -30,17 +28,6 @@ def start(rig: Rig, manifests: Manifests, *flags: str) -> Proxy:
     where = ("--manifests", str(manifests.directory), "--namespace", "shop")
     listen = ("--no-interception", "--listen", "127.0.0.1:0=127.0.0.1:9")
     return rig.start(*listen, *where, *flags)
-
-
-def ctl(proxy: Proxy, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "proxy", "ctl", *words]
-    return subprocess.run(
-        [*command, "--control", str(proxy.control_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
 
 
 def page_of(proxy: Proxy) -> dict[str, Any]:

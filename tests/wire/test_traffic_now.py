@@ -1,23 +1,20 @@
 """What workers know of a service now, as `remora ctl config SERVICE` tells it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.support.http import request, response
+from tests.support.process import ctl
 from tests.support.rig import Rig
 from tests.support.services import Cluster
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 
 def config(cluster: Cluster, *words: str) -> str:
-    command = [sys.executable, "-m", "proxy", "ctl", "config", "shop/web", *words]
-    control = ("--control", str(cluster.proxy.control_path))
-    return subprocess.run(
-        [*command, *control], check=True, capture_output=True, text=True, timeout=PATIENCE_S
-    ).stdout
+    done = ctl(cluster.proxy, "config", "shop/web", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def now(cluster: Cluster) -> dict[str, Any]:
