@@ -8,7 +8,6 @@ from iptables import actions, namespace, options
 from iptables.exits import Exit, InitError
 from iptables.options import BadArgumentsError, Options
 from iptables.report import Report
-from iptables.validate import validate
 
 
 def perform(chosen: Options) -> Report:
@@ -16,6 +15,8 @@ def perform(chosen: Options) -> Report:
     if chosen.netns:
         namespace.enter(chosen.netns)
     if chosen.validate:
+        from iptables.validate import validate  # noqa: PLC0415 - a pod's start does not pay for it
+
         families = namespace.families(chosen.spec)
         return validate(chosen.spec, families, chosen.validate_timeout_s)
     if chosen.cleanup:

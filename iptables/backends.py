@@ -1,11 +1,11 @@
 """Which tools are here, and which of them should hold the rules."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from iptables import tools
-from iptables.causes import explain
 from iptables.exits import Exit, InitError
 from iptables.held import Held
 from iptables.spec import Family
@@ -54,10 +54,11 @@ class Backend:
 
 def discover() -> list[Backend]:
     """Look at every tool of the machine and at what it holds in this network namespace."""
-    plain = _version(tools.find("iptables-restore"))
+    versions = _Versions()
+    plain = versions.of(tools.find("iptables-restore"))
     backends = []
     for variant in (NFT, LEGACY):
-        stores = [store for family in Family if (store := _xtables(family, variant))]
+        stores = [store for family in Family if (store := _xtables(family, variant, versions))]
         if stores:
             is_default = plain is not None and plain.variant == variant
             backends.append(_surveyed(variant, stores, is_default=is_default))
@@ -71,21 +72,35 @@ def _surveyed(name: str, stores: Sequence[Store], *, is_default: bool) -> Backen
     return Backend(name, is_default, tuple((store, reads(store)) for store in stores))
 
 
-def _version(restore: str | None) -> Version | None:
-    if restore is None:
-        return None
-    try:
-        return tools.version(tools.run(Command((restore, "--version"))))
-    except ToolError:
-        return None
+class _Versions:
+    """What tools say of their version: one program has several names, and is asked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Version | None] = {}
+
+    def of(self, restore: str | None) -> Version | None:
+        """Ask a tool; None when it is not there, or says nothing that we know."""
+        if restore is None:
+            return None
+        program = os.path.realpath(restore)
+        if program not in self._known:
+            self._known[program] = self._asked(restore)
+        return self._known[program]
+
+    @staticmethod
+    def _asked(restore: str) -> Version | None:
+        try:
+            return tools.version(tools.run(Command((restore, "--version"))))
+        except ToolError:
+            return None
 
 
-def _xtables(family: Family, variant: str) -> XtablesStore | None:
+def _xtables(family: Family, variant: str, versions: _Versions) -> XtablesStore | None:
     """Find the pair of tools of one variant, by its own name or behind the plain one."""
     prefix = _PREFIX[family]
     for stem in (f"{prefix}-{variant}", prefix):
         restore, save = tools.find(f"{stem}-restore"), tools.find(f"{stem}-save")
-        found = _version(restore)
+        found = versions.of(restore)
         if restore and save and found and found.variant == variant:
             return XtablesStore(family, variant, save, restore, found.knows_wait, tools.find("nft"))
     return None
@@ -146,6 +161,8 @@ def _checked(backend: Backend, families: Iterable[Family]) -> Backend:
     wanted = set(families)
     for store, found in backend.held:
         if isinstance(found, ToolError) and wanted.intersection(store.families):
+            from iptables.causes import explain  # noqa: PLC0415 - for failures only
+
             code, causes = explain(store.name, found)
             raise InitError(code, f"{store.name} does not work here: {found}", *causes) from found
     for family in sorted(wanted, key=lambda each: each.value):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from iptables import tools
 from iptables.backends import Backend
-from iptables.causes import explain
 from iptables.exits import Exit, InitError
 from iptables.held import Held, differences, same
 from iptables.spec import Family
@@ -120,6 +119,8 @@ def _failure(step: Step, error: ToolError | NotAsWantedError, left: Sequence[str
     main = f"{name}: the rules were not applied, {state}: {error}"
     if isinstance(error, NotAsWantedError):
         return InitError(Exit.NOT_APPLIED, main, *left)
+    from iptables.causes import explain  # noqa: PLC0415 - for failures only
+
     code, causes = explain(name, error)
     if step.store.families == (Family.IPV6,):
         causes.append(
