@@ -87,6 +87,7 @@ def test_bytes_behind_the_verdict_are_not_looked_at(probe: ModuleType) -> None:
         (openssl_hello("a.example")[:60], "tls"),
         (openssl_hello("a.example")[:-1], "tls"),
     ],
+    ids=lambda each: each if isinstance(each, str) else f"{len(each)} bytes",  # hellos are random
 )
 def test_a_look_cut_short_says_the_best_that_is_known(
     probe: ModuleType, text: bytes, protocol: str

@@ -54,7 +54,9 @@ CASES: list[tuple[dict[str, object], Callable[[Pod], object], object]] = [
 ]
 
 
-@pytest.mark.parametrize(("notes", "look", "expected"), CASES, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(
+    ("notes", "look", "expected"), CASES, ids=lambda each: "" if callable(each) else str(each)[:40]
+)
 def test_an_annotation_changes_what_it_says(
     notes: dict[str, object], look: Callable[[Pod], object], expected: object
 ) -> None:
