@@ -1,0 +1,150 @@
+"""What a pod waits for: `python -m bench.start [--rounds 15] [--services 100] [--command REMORA]`.
+
+Each round makes a network namespace with both address families, runs the init step in it, and then
+starts the proxy with interception, as injection does: first bare, then with an identity and the
+manifests of some services. Time counts from the fork: of the init step to its end, of the proxy to
+its log line `ready`. CPU is that of the process and all its children. Files are in the page
+cache, as on a node that has run the image before. Needs root.
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+from bench import machine, manifests, proc
+from bench.identities import SERVER, identities
+from bench.table import Table
+
+READY_MS_MAX: Final = 400
+INIT_MS_MAX: Final = 300
+PATIENCE_S: Final = 30.0
+
+
+class Start(NamedTuple):
+    """One start: milliseconds, and bytes once it was ready."""
+
+    wall_ms: float
+    cpu_ms: float
+    memory: proc.Memory = proc.Memory()
+
+
+@contextmanager
+def namespace(number: int) -> Iterator[list[str]]:
+    """Yield the words that run a command in a network namespace of its own."""
+    name = f"remora-start-{os.getpid()}-{number}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield ["nsenter", f"--net=/run/netns/{name}", "--"]
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def init_step(words: Sequence[str]) -> Start:
+    """Run the init step to its end."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    wall_ms = (time.monotonic() - begun) * 1000
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Start(wall_ms, used * 1000)
+
+
+def proxy(words: Sequence[str]) -> Start:
+    """Start a proxy, wait until it is ready, and end it."""
+    begun = time.monotonic()
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if '"event":"ready"' in line:
+                    break
+            else:
+                raise SystemExit("bench: the proxy ended:\n" + "".join(said))
+            wall_ms = (time.monotonic() - begun) * 1000
+            used, memory = proc.cpu(process.pid), proc.memory(process.pid)
+        finally:
+            process.terminate()
+        process.stderr.read()
+        process.wait(PATIENCE_S)
+    return Start(wall_ms, used.total_ns / 1e6, memory)
+
+
+def table(title: str, starts: dict[str, list[Start]]) -> Table:
+    """Lay the medians out, with the spread of the times."""
+    rows = []
+    for name, found in starts.items():
+        walls = [each.wall_ms for each in found]
+        at_most = INIT_MS_MAX if name.startswith("init") else READY_MS_MAX
+        median = statistics.median(walls)
+        rows.append(
+            [
+                name,
+                f"{median:.0f}",
+                f"{min(walls):.0f}..{max(walls):.0f}",
+                f"{statistics.median(each.cpu_ms for each in found):.0f}",
+                str(at_most),
+                "met" if median <= at_most else "MISSED",
+                *_megabytes([each.memory for each in found]),
+            ]
+        )
+    headers = ["step", "ms", "spread", "CPU ms", "at most", "", "PSS MB", "RSS MB", "private MB"]
+    return Table(title, headers, rows, words=frozenset({0, 5}))
+
+
+def _megabytes(found: Sequence[proc.Memory]) -> list[str]:
+    columns = zip(*((each.pss, each.rss, each.private) for each in found), strict=True)
+    medians = [statistics.median(column) / 1e6 for column in columns]
+    return [f"{each:.1f}" if each else "-" for each in medians]
+
+
+def measured(command: Sequence[str], rounds: int, services: int) -> dict[str, list[Start]]:
+    """Measure everything, in turns."""
+    full = f"proxy, identity, {services} services"
+    starts: dict[str, list[Start]] = {"init step": [], "proxy": [], full: []}
+    with TemporaryDirectory() as directory, identities() as issued:
+        objects = Path(directory) / "manifests"
+        manifests.write(objects, services, 8080)
+        extra = ["--identity", str(issued / SERVER), "--manifests", str(objects)]
+        for number in range(rounds):
+            sys.stderr.write(f"[{number + 1}/{rounds}]\n")
+            with namespace(number) as inside:
+                here = [*inside, *command]
+                starts["init step"].append(init_step([*here, "init"]))
+                control = ["--control", f"{directory}/control.sock"]
+                starts["proxy"].append(proxy([*here, "proxy", *control]))
+                starts[full].append(proxy([*here, "proxy", *control, *extra]))
+    return starts
+
+
+def main() -> None:
+    """Print the machine line and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=15, help="default: 15")
+    parser.add_argument("--services", type=int, default=100, help="default: 100")
+    parser.add_argument(
+        "--command", default=f"{sys.executable} -m proxy", help="another remora, say of an image"
+    )
+    chosen = parser.parse_args()
+    if os.getuid() != 0:
+        sys.exit("bench: network namespaces need root")
+    described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
+    starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
+    sys.stdout.write(f"machine: {described}\n\n{table('A pod starts', starts).markdown()}\n")
+
+
+if __name__ == "__main__":
+    main()
