@@ -114,6 +114,10 @@ demo: setup ## two pods and two sidecars: watch real requests being redirected, 
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
 
+.PHONY: gate
+gate: packages-bench build ## is a request dearer than at BASE? by instructions (make gate ARGS=HEAD~5)
+	$(PY) -m bench.gate $(ARGS)
+
 # --- the rest ----------------------------------------------------------------------------------
 
 .PHONY: clean
