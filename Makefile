@@ -18,7 +18,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 # --- setup -------------------------------------------------------------------------------------
 
@@ -113,6 +113,15 @@ demo: setup ## two pods and two sidecars: watch real requests being redirected, 
 
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
+
+# --- the chart ---------------------------------------------------------------------------------
+
+.PHONY: helm manifests
+helm: $(VENV)/.dependencies ## Helm into .venv/bin, built by Go: for `make manifests` and the tests of the chart
+	@.ci/helm $(VENV)/bin
+
+manifests: helm ## what is made of deploy/chart: plain manifests, the table of its values, renderings for tests
+	$(PY) -m deploy.rendering $(VENV)/bin/helm
 
 # --- the rest ----------------------------------------------------------------------------------
 
