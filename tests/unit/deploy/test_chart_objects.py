@@ -144,6 +144,15 @@ def test_the_webhook_gets_only_flags_that_it_knows(name: str) -> None:
             assert settings[flag].parse(text) == text
 
 
+@each_set
+def test_the_webhook_takes_its_command_line(name: str) -> None:
+    options = pytest.importorskip("inject.webhook.options", reason="no webhook in this tree")
+    words = webhook(name)["args"][1:]
+    in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    _, faults = options.chosen(options.reader_of(words), in_a_pod)
+    assert faults == []
+
+
 @pytest.mark.parametrize("name", SELF_SIGNED)
 def test_a_webhook_with_a_certificate_of_its_own_knows_the_names_of_the_chart(name: str) -> None:
     told = arguments(name)
@@ -203,7 +212,7 @@ def test_a_webhook_may_keep_its_own_certificate_and_nothing_else(name: str) -> N
     assert found == [
         ("ClusterRole", ["mutatingwebhookconfigurations"], [NAME], ["get", "patch"]),
         ("Role", ["secrets"], None, ["create"]),
-        ("Role", ["secrets"], [SECRET], ["get", "update", "patch"]),
+        ("Role", ["secrets"], [SECRET], ["get", "update"]),
     ]
     account = one(name, "ServiceAccount")["metadata"]["name"]
     assert template(name)["spec"]["serviceAccountName"] == account
