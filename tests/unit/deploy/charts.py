@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy import rendering
+from inject.settings import INJECT
 
 Object = dict[str, Any]
 
@@ -45,6 +46,33 @@ def webhook(name: str) -> Object:
     (found,) = template(name)["spec"]["containers"]
     assert isinstance(found, dict)
     return found
+
+
+def holds(selector: Object, labels: dict[str, str]) -> bool:
+    """Whether a label selector chooses something with these labels, as the API server decides."""
+    for each in selector.get("matchExpressions", []):
+        there, values = each["key"] in labels, each.get("values", [])
+        verdict = {
+            "In": there and labels.get(each["key"]) in values,
+            "NotIn": not there or labels[each["key"]] not in values,
+            "Exists": there,
+            "DoesNotExist": not there,
+        }
+        if not verdict[each["operator"]]:
+            return False
+    return all(labels.get(key) == text for key, text in selector.get("matchLabels", {}).items())
+
+
+def asked_about(name: str, namespace: str, of_namespace: str, of_pod: str) -> list[str]:
+    """Return the entries of the webhook that are called for a pod; "" is no label."""
+    words = {"kubernetes.io/metadata.name": namespace}
+    outer = words | ({INJECT: of_namespace} if of_namespace else {})
+    inner = {INJECT: of_pod} if of_pod else {}
+    return [
+        entry["name"]
+        for entry in one(name, "MutatingWebhookConfiguration")["webhooks"]
+        if holds(entry["namespaceSelector"], outer) and holds(entry["objectSelector"], inner)
+    ]
 
 
 def leaves(value: object, *above: str) -> Iterator[tuple[str, object]]:

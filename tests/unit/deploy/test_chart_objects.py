@@ -7,9 +7,9 @@ import pytest
 
 from deploy import rendering
 from inject.reasons import SYSTEM_NAMESPACES
-from inject.settings import GROUP, IMAGE, INJECT, INJECTED
+from inject.settings import GROUP, IMAGE, INJECTED
 from tests.unit.deploy import standards
-from tests.unit.deploy.charts import Object, each_set, objects, one, template, webhook
+from tests.unit.deploy.charts import asked_about, each_set, objects, one, template, webhook
 from tests.unit.inject.manifests import container, injected, planned, pod
 
 # The first one with native sidecars, and later ones. Strict: an unknown field fails.
@@ -271,33 +271,6 @@ def test_whoever_fails_closed_has_several_on_different_nodes_and_some_left_after
     hosts, _ = template("ha")["spec"]["topologySpreadConstraints"]
     assert hosts["topologyKey"] == "kubernetes.io/hostname"
     assert hosts["whenUnsatisfiable"] == "DoNotSchedule"
-
-
-def holds(selector: Object, labels: dict[str, str]) -> bool:
-    """Whether a label selector chooses something with these labels, as the API server decides."""
-    for each in selector.get("matchExpressions", []):
-        there, values = each["key"] in labels, each.get("values", [])
-        verdict = {
-            "In": there and labels.get(each["key"]) in values,
-            "NotIn": not there or labels[each["key"]] not in values,
-            "Exists": there,
-            "DoesNotExist": not there,
-        }
-        if not verdict[each["operator"]]:
-            return False
-    return all(labels.get(key) == text for key, text in selector.get("matchLabels", {}).items())
-
-
-def asked_about(name: str, namespace: str, of_namespace: str, of_pod: str) -> list[str]:
-    """Return the entries that are called for a pod; "" is no label."""
-    words = {"kubernetes.io/metadata.name": namespace}
-    outer = words | ({INJECT: of_namespace} if of_namespace else {})
-    inner = {INJECT: of_pod} if of_pod else {}
-    return [
-        entry["name"]
-        for entry in one(name, "MutatingWebhookConfiguration")["webhooks"]
-        if holds(entry["namespaceSelector"], outer) and holds(entry["objectSelector"], inner)
-    ]
 
 
 @pytest.mark.parametrize(
