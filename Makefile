@@ -116,12 +116,15 @@ bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAP
 
 # --- the chart ---------------------------------------------------------------------------------
 
-.PHONY: helm manifests
+.PHONY: helm manifests kind
 helm: $(VENV)/.dependencies ## Helm into .venv/bin, built by Go: for `make manifests` and the tests of the chart
 	@.ci/helm $(VENV)/bin
 
 manifests: helm ## what is made of deploy/chart: plain manifests, the table of its values, renderings for tests
 	$(PY) -m deploy.rendering $(VENV)/bin/helm
+
+kind: setup ## a cluster of kind with remora in it, and the end-to-end tests (ARGS='--help'); needs Docker and kind
+	deploy/kind/run $(ARGS)
 
 # --- the rest ----------------------------------------------------------------------------------
 

@@ -128,6 +128,7 @@ def environment(wish: Wish, node: Node, kubeconfig: Path) -> dict[str, str]:
     """Return what all commands get: a kubeconfig of their own, and for the tests what there is."""
     return {
         **os.environ,
+        "PATH": _path(),
         "KUBECONFIG": str(kubeconfig),
         "REMORA_KIND_CLUSTER": cluster_name(wish, node),
         "REMORA_KIND_KUBECONFIG": str(kubeconfig),
@@ -138,7 +139,7 @@ def environment(wish: Wish, node: Node, kubeconfig: Path) -> dict[str, str]:
 def missing(wish: Wish) -> str:
     """Return what is not there, "" if nothing is missing."""
     needed = ["docker", "kind", "kubectl", *(["helm"] if wish.install == "chart" else [])]
-    absent = [name for name in needed if shutil.which(name) is None]
+    absent = [name for name in needed if shutil.which(name, path=_path()) is None]
     if absent:
         return f"no {', no '.join(absent)} on this machine"
     engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
@@ -146,6 +147,11 @@ def missing(wish: Wish) -> str:
         said = engine.stderr.strip().splitlines()
         return f"no Docker engine answers ({said[-1] if said else engine.returncode})"
     return "" if Path(_python()).exists() else "no .venv: run `make setup` first"
+
+
+def _path() -> str:
+    """Return where programs are looked for: `remora`, and Helm of `make helm`, come first."""
+    return f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}"
 
 
 def _python() -> str:

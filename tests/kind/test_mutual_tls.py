@@ -12,7 +12,6 @@ from tests.kind.objects import Object
 
 MESH = "mesh"  # the ConfigMap
 LOOKING_S = 10
-EMPTY = json.dumps({"apiVersion": "v1", "kind": "List", "items": []})
 
 
 class Shop(NamedTuple):
@@ -47,7 +46,6 @@ def shop(cluster: Cluster, meshed: str, tmp_path: Path) -> Shop:
     """`web` is strict, `client` has a certificate and knows who is meshed."""
     give_identities(cluster, meshed, tmp_path, "web", "client")
     cluster.apply(objects.service(meshed, "web"))
-    cluster.apply(objects.config_map(meshed, MESH, {"cluster.json": EMPTY}))
     web = {"identity-source": "secret", "identity-secret": "remora-web", "mtls": "strict"}
     cluster.apply(*objects.deployment(meshed, "web", objects.server(), web))
     # Ready although strict: the kubelet, which has no certificate, was let in for its probes.

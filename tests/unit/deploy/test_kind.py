@@ -94,9 +94,8 @@ def test_a_version_without_an_image_is_refused() -> None:
 def test_a_machine_without_the_programs_is_told_which_and_nothing_is_done() -> None:
     done = ran(path="/nonexistent")
     assert done.returncode == 69
-    assert done.stderr.startswith(
-        "deploy/kind/run: skipped: no docker, no kind, no kubectl, no helm"
-    )
+    # Helm may be there all the same: `make helm` puts it where the script looks first.
+    assert done.stderr.startswith("deploy/kind/run: skipped: no docker, no kind, no kubectl")
 
 
 def test_no_cluster_of_a_developer_is_ever_touched(monkeypatch: pytest.MonkeyPatch) -> None:
