@@ -18,7 +18,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 # --- setup -------------------------------------------------------------------------------------
 
@@ -117,6 +117,18 @@ bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAP
 .PHONY: gate
 gate: packages-bench build ## is a request dearer than at BASE? by instructions (make gate ARGS=HEAD~5)
 	$(PY) -m bench.gate $(ARGS)
+
+# --- the chart ---------------------------------------------------------------------------------
+
+.PHONY: helm manifests kind
+helm: $(VENV)/.dependencies ## Helm into .venv/bin, built by Go: for `make manifests` and the tests of the chart
+	@.ci/helm $(VENV)/bin
+
+manifests: helm ## what is made of deploy/chart: plain manifests, the table of its values, renderings for tests
+	$(PY) -m deploy.rendering $(VENV)/bin/helm
+
+kind: setup ## a cluster of kind with remora in it, and the end-to-end tests (ARGS='--help'); needs Docker and kind
+	deploy/kind/run $(ARGS)
 
 # --- the rest ----------------------------------------------------------------------------------
 

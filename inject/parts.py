@@ -6,7 +6,7 @@ from inject import pods
 from inject import settings as chosen
 from inject.pods import Raw
 from inject.reasons import INIT, PROXY, PROXY_ID
-from inject.settings import AUTO, CLASSIC, CSI, NO_IDENTITY, SECRET, Settings
+from inject.settings import AUTO, CLASSIC, CSI, INJECTED, NO_IDENTITY, SECRET, Settings
 from proxy import values
 from proxy.mesh_options import probe_paths
 
@@ -16,8 +16,10 @@ ADMIN_PORT: Final = 15020
 RUN_VOLUME: Final = "remora-run"
 LOCK_VOLUME: Final = "remora-xtables-lock"
 IDENTITY_VOLUME: Final = "remora-identity"
+MANIFESTS_VOLUME: Final = "remora-manifests"
 CONTROL_DIRECTORY: Final = "/run/remora"
 IDENTITY_DIRECTORY: Final = "/var/run/secrets/remora.dev/identity"
+MANIFESTS_DIRECTORY: Final = "/etc/remora/manifests"
 
 GRACE_S: Final = 30  # terminationGracePeriodSeconds where a pod says nothing
 # What is still open is reset so long before the kubelet kills: then the logs get out.
@@ -127,6 +129,9 @@ def volumes(settings: Settings) -> list[Json]:
             "volumeAttributes": {"spiffe.csi.cert-manager.io/fs-group": str(PROXY_ID)},
         }
         made.append({"name": IDENTITY_VOLUME, "csi": csi})
+    if settings[chosen.MANIFESTS.key]:
+        config_map = {"name": settings[chosen.MANIFESTS.key]}
+        made.append({"name": MANIFESTS_VOLUME, "configMap": config_map})
     return made
 
 
@@ -147,16 +152,35 @@ def _environment(pod: Raw, settings: Settings) -> list[Json]:
     ]
     texts = {"REMORA_CONTROL": f"{CONTROL_DIRECTORY}/control.sock", **_drain(pod, settings)}
     texts |= {name: settings[option.key] for option, name in _VARIABLES if settings[option.key]}
-    if settings[chosen.IDENTITY_SOURCE.key] != NO_IDENTITY:
+    has_identity = settings[chosen.IDENTITY_SOURCE.key] != NO_IDENTITY
+    has_manifests = bool(settings[chosen.MANIFESTS.key])
+    if has_identity:
         texts["REMORA_IDENTITY"] = IDENTITY_DIRECTORY
         texts["REMORA_MTLS"] = settings[chosen.MTLS.key]
-        texts |= {"REMORA_PROBES": ",".join(good)} if (good := asked_by_kubelet(pod)[0]) else {}
+    if has_manifests:
+        texts |= _who_among_manifests(pod)
+    if (has_identity or has_manifests) and (good := asked_by_kubelet(pod)[0]):
+        texts["REMORA_PROBES"] = ",".join(good)
     made += [{"name": name, "value": text} for name, text in texts.items()]
     if settings[chosen.CPU_LIMIT.key]:
         # Without a limit the kubelet would tell of the whole node's cores. It rounds up.
         field = {"resource": "limits.cpu", "divisor": "1"}
         made.append({"name": "REMORA_WORKERS", "valueFrom": {"resourceFieldRef": field}})
     return made
+
+
+def _who_among_manifests(pod: Raw) -> dict[str, str]:
+    """Return where the objects are, and who the proxy is among them.
+
+    Its labels are told here: a new pod is in no ConfigMap yet, and its policies must hold at once.
+    """
+    labels = {**pods.labels(pod), INJECTED: "true"}
+    words = [f"{name}={text}" for name, text in labels.items() if isinstance(text, str)]
+    return {
+        "REMORA_MANIFESTS": MANIFESTS_DIRECTORY,
+        "REMORA_POD": "$(POD_NAMESPACE)/$(POD_NAME)",  # the kubelet puts them in
+        "REMORA_LABELS": ",".join(words),
+    }
 
 
 def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
@@ -228,4 +252,6 @@ def _mounts(settings: Settings) -> list[Json]:
     made: list[Json] = [{"name": RUN_VOLUME, "mountPath": CONTROL_DIRECTORY}]
     if settings[chosen.IDENTITY_SOURCE.key] != NO_IDENTITY:
         made.append({"name": IDENTITY_VOLUME, "mountPath": IDENTITY_DIRECTORY, "readOnly": True})
+    if settings[chosen.MANIFESTS.key]:
+        made.append({"name": MANIFESTS_VOLUME, "mountPath": MANIFESTS_DIRECTORY, "readOnly": True})
     return made

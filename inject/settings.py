@@ -189,6 +189,14 @@ MTLS: Final = _setting(
     "MODE",
     "who may come in: permissive, strict or disable",
 )
+MANIFESTS: Final = _setting(
+    "manifests",
+    _name,
+    "",
+    "NAME",
+    "the ConfigMap with Kubernetes objects: routes, policies, who\n"
+    "is meshed (the --manifests of the proxy)",
+)
 DRAIN_DELAY: Final = _setting(
     "drain-delay",
     _drain_delay,
@@ -200,7 +208,7 @@ DRAIN_DELAY: Final = _setting(
 OPTIONS: Final = (
     *(SIDECAR, IMAGE, SKIP_INBOUND, SKIP_OUTBOUND, SKIP_SUBNETS, OPAQUE),
     *(CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT, LOG_LEVEL, ACCESS_LOG),
-    *(IDENTITY_SOURCE, IDENTITY_SECRET, MTLS, DRAIN_DELAY),
+    *(IDENTITY_SOURCE, IDENTITY_SECRET, MTLS, MANIFESTS, DRAIN_DELAY),
 )
 GROUP: Final = Group("Settings, each also an annotation remora.dev/... of a pod", OPTIONS)
 DEFAULTS: Final[Settings] = {option.key: option.default for option in OPTIONS}

@@ -1,5 +1,7 @@
 """`remora identity`: a development CA, SVIDs of it, and a look at any identity directory."""
 
+import base64
+import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -23,13 +25,15 @@ usage: remora identity COMMAND DIR [flags]
   rotate DIR    give the CA in DIR a new root; the bundle keeps the old ones
   trust DIR     give the identity in DIR the bundle of --ca; its certificate stays
   retire DIR    trust only the newest root of the CA in DIR
-  show DIR      check the identity in DIR and print who it is"""
+  show DIR      check the identity in DIR and print who it is
+  secret DIR    print the identity in DIR as a Secret, for kubectl apply -f -"""
 
 EPILOGUE: Final = """\
 Examples:
   remora identity ca ./ca --trust-domain cluster.local
   remora identity issue ./shop --ca ./ca --namespace shop --service-account web --lifetime 1h
   remora identity show /var/run/secrets/spiffe.io
+  remora identity secret ./shop | kubectl apply -f -
 
 The CA keeps its keys in files: to try a mesh, not to run one.
 
@@ -58,7 +62,14 @@ LIFETIME: Final = Option(
     metavar="TIME",
     help="issue: how long the certificate is valid",
 )
-GROUPS: Final = (Group("Flags", (TRUST_DOMAIN, CA, NAMESPACE, SERVICE_ACCOUNT, LIFETIME)),)
+NAME: Final = Option(
+    flag="--name",
+    parse=str,
+    default="",
+    metavar="NAME",
+    help="secret: what it is called, instead of remora-SERVICEACCOUNT",
+)
+GROUPS: Final = (Group("Flags", (TRUST_DOMAIN, CA, NAMESPACE, SERVICE_ACCOUNT, LIFETIME, NAME)),)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -126,6 +137,23 @@ def _show(folder: Path, _reader: Reader) -> str:
     return material_as_text(read_directory(folder))
 
 
+def _secret(folder: Path, reader: Reader) -> str:
+    """Return a Secret for the pods of the service account that the certificate names."""
+    identity = read_directory(folder).identity
+    namespace, account = identity.namespace, identity.service_account
+    if namespace is None:
+        raise AuthorityError(f"{identity} is of no service account (spiffe://DOMAIN/ns/X/sa/Y)")
+    files = {name: (folder / name).read_bytes() for name in ("ca.crt", "tls.crt", "tls.key")}
+    made = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": reader.one(NAME) or f"remora-{account}", "namespace": namespace},
+        "type": "kubernetes.io/tls",
+        "data": {name: base64.b64encode(text).decode() for name, text in files.items()},
+    }
+    return json.dumps(made, indent=2)
+
+
 COMMANDS: Final[dict[str, Callable[[Path, Reader], str]]] = {
     "ca": _ca,
     "issue": _issue,
@@ -133,4 +161,5 @@ COMMANDS: Final[dict[str, Callable[[Path, Reader], str]]] = {
     "trust": _trust,
     "retire": _retire,
     "show": _show,
+    "secret": _secret,
 }

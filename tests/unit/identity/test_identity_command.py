@@ -1,10 +1,16 @@
 """`remora identity`, as somebody uses it."""
 
+import base64
+import json
+from datetime import timedelta
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 
 from proxy.cli import main
+from proxy.identity import spiffe
+from proxy.identity.authority import Authority, write_svid
 
 
 def run(*words: object) -> int:
@@ -93,3 +99,48 @@ def test_an_authority_is_not_overwritten(
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     assert "remora identity issue ./shop" in capsys.readouterr().out
+
+
+def test_an_identity_becomes_a_secret_of_its_namespace_named_after_its_service_account(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ca, web = tmp_path / "ca", tmp_path / "web"
+    run("ca", ca)
+    run("issue", web, "--ca", ca, "--namespace", "shop", "--service-account", "web")
+    capsys.readouterr()
+    assert run("secret", web) == 0
+    made = json.loads(capsys.readouterr().out)
+    kubernetes_validate.validate(made, "1.33.0", strict=True)
+    assert made["metadata"] == {"name": "remora-web", "namespace": "shop"}
+    files = {name: base64.b64decode(text) for name, text in made["data"].items()}
+    assert files == {name: (web / name).read_bytes() for name in ("ca.crt", "tls.crt", "tls.key")}
+
+
+def test_a_secret_may_be_called_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ca, web = tmp_path / "ca", tmp_path / "web"
+    run("ca", ca)
+    run("issue", web, "--ca", ca)
+    capsys.readouterr()
+    assert run("secret", web, "--name", "web-identity") == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "web-identity"
+
+
+def test_there_is_no_secret_of_what_is_no_identity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("secret", tmp_path) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "remora identity secret: " in said.err
+
+
+def test_who_is_of_no_service_account_has_no_namespace_for_a_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signer = Authority.create(tmp_path / "ca", "cluster.local")
+    other = signer.issue(spiffe.parse("spiffe://cluster.local/gateway"), timedelta(hours=1))
+    write_svid(tmp_path / "gateway", other)
+    assert run("secret", tmp_path / "gateway") == 1
+    assert "is of no service account" in capsys.readouterr().err

@@ -15,6 +15,7 @@ CASES = {
     "job-migrate.yaml": ("--identity-source", "secret", "--identity-secret", "jobs"),
     "list-of-kubectl.yaml": ("--image", "registry.example.org/remora:1"),
     "json-one-line.json": (),
+    "pod-bare.yaml": ("--manifests", "mesh"),
 }
 
 

@@ -38,9 +38,10 @@ def test_every_kind_is_documented() -> None:
 
 
 def test_every_volume_and_variable_of_the_kubelet_is_documented() -> None:
-    made = injected(pod({"identity-source": "csi"}))
+    made = injected(pod({"identity-source": "csi", "manifests": "mesh"}))
     volumes = [each["name"] for each in made["spec"]["volumes"]]
     told = [name for name, each in environment(made).items() if isinstance(each, dict)]
+    told += ["REMORA_MANIFESTS", "REMORA_POD", "REMORA_LABELS"]
     text = section("What is injected, and why")
     assert not [name for name in (*volumes, *told) if f"`{name}`" not in text]
     assert f"less {parts.RESET_BEFORE_END_S} s" in text

@@ -1,11 +1,17 @@
 """What gets into a pod, and that the programs in it take the words they are given."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from iptables import options as init_options
 from proxy.config import read_config
 from proxy.sources.pod import CONTAINER
 from tests.unit.inject.manifests import container, environment, injected, planned, pod
+
+Pod = dict[str, Any]
 
 # Kubernetes' Pod Security Standards, profile "restricted", and what "baseline" lets be added.
 BASELINE = {
@@ -127,14 +133,58 @@ def test_the_certificate_of_a_secret_is_where_the_proxy_looks_for_it() -> None:
     assert mounts["remora-identity"]["mountPath"] == environment(made)["REMORA_IDENTITY"]
 
 
+def as_the_kubelet_starts_it(given: Pod) -> dict[str, str]:
+    """Return the proxy's variables with what the kubelet knows in them."""
+    known = {
+        "metadata.name": "web-1",
+        "metadata.namespace": "shop",
+        "status.podIPs": "10.0.0.7",
+        "spec.nodeName": "node-1",
+        "spec.serviceAccountName": "web",
+    }
+    made: dict[str, str] = {}
+    for name, each in environment(given).items():
+        text = each if isinstance(each, str) else known[each["fieldRef"]["fieldPath"]]
+        made[name] = re.sub(r"\$\((\w+)\)", lambda match: made[match[1]], text)
+    return made
+
+
+def test_a_proxy_with_manifests_knows_where_they_are_and_who_it_is_before_anybody_lists_it() -> (
+    None
+):
+    given = pod({"manifests": "mesh"}, containers=[probed({"path": "/live", "port": "http"})])
+    given["metadata"]["labels"] = {"app": "web", "empty": ""}
+    found = read_config([], as_the_kubelet_starts_it(injected(given)))
+    assert found.policy.manifests == Path("/etc/remora/manifests")
+    assert found.policy.pod == ("shop", "web-1")
+    assert found.policy.labels == {"app": "web", "empty": "", "remora.dev/injected": "true"}
+    assert found.mesh.probes == ((8080, b"/live"),)
+
+
+def test_the_config_map_is_mounted_where_the_proxy_reads() -> None:
+    made = injected(pod({"manifests": "mesh", "sidecar": "classic"}))
+    (volume,) = [each for each in made["spec"]["volumes"] if each["name"] == "remora-manifests"]
+    assert volume["configMap"] == {"name": "mesh"}
+    mounts = {each["name"]: each for each in container(made, "remora-proxy")["volumeMounts"]}
+    assert mounts["remora-manifests"]["mountPath"] == environment(made)["REMORA_MANIFESTS"]
+    assert mounts["remora-manifests"]["readOnly"] is True
+
+
+def test_a_proxy_without_manifests_is_told_of_none() -> None:
+    assert (
+        not {"REMORA_MANIFESTS", "REMORA_POD", "REMORA_LABELS"}
+        & environment(injected(pod())).keys()
+    )
+
+
 def test_no_application_mounts_what_is_the_proxys() -> None:
-    made = injected(pod({"identity-source": "csi"}))
+    made = injected(pod({"identity-source": "csi", "manifests": "mesh"}))
     assert "volumeMounts" not in container(made, "app")
     assert container(made, "app") == {"name": "app", "image": "app:1"}
 
 
 def test_every_volume_that_is_mounted_is_there_and_none_is_in_vain() -> None:
-    made = injected(pod({"identity-source": "csi"}))
+    made = injected(pod({"identity-source": "csi", "manifests": "mesh"}))
     ours = (container(made, "remora-init"), container(made, "remora-proxy"))
     mounted = {mount["name"] for each in ours for mount in each["volumeMounts"]}
     assert mounted == {each["name"] for each in made["spec"]["volumes"]}

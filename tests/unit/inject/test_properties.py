@@ -25,8 +25,11 @@ FLAGS = (
     (),
     ("--sidecar", "classic"),
     ("--identity-source", "csi", "--mtls", "strict", "--proxy-cpu-limit", "2"),
+    ("--manifests", "mesh"),
 )
-each_set_of_flags = pytest.mark.parametrize("flags", FLAGS, ids=["default", "classic", "csi"])
+each_set_of_flags = pytest.mark.parametrize(
+    "flags", FLAGS, ids=["default", "classic", "csi", "manifests"]
+)
 
 # The first with native sidecars, and later ones. Strict: an unknown field fails.
 VERSIONS = ("1.29.0", "1.31.0", "1.33.0", "1.35.0", "1.37.0")
@@ -135,7 +138,7 @@ def _planned(path: Path) -> Iterator[tuple[Any, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("flags", FLAGS, ids=["default", "classic", "csi"])
+@each_set_of_flags
 def test_kubernetes_accepts_what_comes_out(
     version: str, flags: tuple[str, ...], remora: Remora
 ) -> None:

@@ -29,6 +29,11 @@ def identity_volume(given: Pod) -> object:
     return min(found[0].keys() - {"name"}) if found else None
 
 
+def manifests_volume(given: Pod) -> object:
+    found = [each for each in given["spec"]["volumes"] if each["name"] == "remora-manifests"]
+    return found[0]["configMap"]["name"] if found else None
+
+
 def is_first_container(given: Pod) -> bool:
     return bool(given["spec"]["containers"][0]["name"] == "remora-proxy")
 
@@ -50,6 +55,7 @@ CASES: list[tuple[dict[str, object], Callable[[Pod], object], object]] = [
     ({"identity-source": "csi"}, identity_volume, "*"),
     (SECRET, identity_volume, "secret"),
     ({"mtls": "strict", "identity-source": "csi"}, variable("REMORA_MTLS"), "*"),
+    ({"manifests": "mesh"}, manifests_volume, "*"),
     ({"drain-delay": "12s"}, variable("REMORA_DRAIN_DELAY"), "*"),
 ]
 
@@ -93,6 +99,7 @@ def test_every_annotation_is_tried() -> None:
         ("identity-source", "vault"),
         ("identity-secret", "Not_A_Name"),
         ("mtls", "maybe"),
+        ("manifests", "Not_A_Name"),
         ("drain-delay", "soon"),
     ],
 )
