@@ -175,7 +175,7 @@ def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
             if not get or get.get("scheme") == "HTTPS":
                 continue
             port, path = get.get("port"), str(get.get("path") or "/")
-            text = f"{named.get(port, port)}/{path.removeprefix('/')}"
+            text = f"{named.get(str(port), port)}/{path.removeprefix('/')}"
             try:
                 is_good = len(probe_paths(text)) == 1
             except ValueError:

@@ -89,5 +89,5 @@ class Door:
         self._log.warning(
             "handshake_failed",
             error=reason,
-            hint="an API server that says `unknown ca` or `bad certificate` has another caBundle",
+            hint="an API server that does not take the certificate has another caBundle",
         )
