@@ -346,10 +346,9 @@ class _Connection(asyncio.Protocol):
         if self._server.is_last and "Connection" not in response.headers:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(response.status).phrase
-        self._send(h11.Response(status_code=response.status, headers=headers, reason=reason))
-        if request is None or request.method != "HEAD":
-            self._send(h11.Data(data=response.body))
-        self._send(h11.EndOfMessage())
+        head = h11.Response(status_code=response.status, headers=headers, reason=reason)
+        body = response.body if request is None or request.method != "HEAD" else b""
+        self._send(head, h11.Data(data=body), h11.EndOfMessage())
 
     def _end_request(self) -> None:
         """Count a request no more, and keep nothing of it."""
@@ -397,8 +396,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             self._arm(self._server.limits.idle_s)  # bounds a reader who does not take the rest
 
-    def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    def _send(self, *events: h11.Event) -> None:
+        """Write all of it at once: of TLS, each write is a record of its own."""
+        data = b"".join(self._http.send(event) or b"" for event in events)
         if data and self._transport is not None:
             self._transport.write(data)
 

@@ -43,6 +43,8 @@ _ANNOTATION_CHARACTERS_MAX: Final = 256 << 10
 
 Json = Mapping[str, Any]
 
+_encode: Final = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
 
 class Review(NamedTuple):
     """What became of a review. `reason` is a word, or the fields that are faulty."""
@@ -98,7 +100,7 @@ def _reviewed(request: Json, pod: Json, outcome: Outcome) -> Review:
             warnings.append(f"the pod gets no sidecar: {text}")
     else:
         word, text, result = "", "", INJECTED
-        patch = json.dumps([each.as_json() for each in outcome.patch], separators=(",", ":"))
+        patch = _encode([each.as_json() for each in outcome.patch])
         said["patchType"] = "JSONPatch"
         said["patch"] = base64.b64encode(patch.encode()).decode()
     if warnings:
@@ -136,7 +138,7 @@ def _message(faults: tuple[Fault, ...]) -> str:
 
 def _answer(said: Json) -> bytes:
     whole = {"apiVersion": API_VERSION, "kind": KIND, "response": said}
-    return json.dumps(whole, separators=(",", ":")).encode()
+    return _encode(whole).encode()
 
 
 # ---- what came in --------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ class ApiServer:
             resource = next(word for word in ("secrets", "mutating") if word in path)
             if (_VERBS[method], resource) in self.forbidden:
                 raise Refusal(403, f'User "webhook" cannot {_VERBS[method]} resource "{resource}"')
-            value = json.loads(body) if body else None
+            value: Any = json.loads(body) if body else None
             if method == "POST":
                 return self._created(path, value)
             if path not in self.objects:

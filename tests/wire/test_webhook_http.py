@@ -285,9 +285,7 @@ def test_more_bytes_than_can_be_held_are_turned_away(
         each.putheader("Content-Length", str(length))
         each.endheaders()
     with ThreadPoolExecutor(len(heavy)) as threads:
-        sent = [threads.submit(each.send, b" " * (length - 1)) for each in heavy]
-        for each in sent:
-            each.result()
+        list(threads.map(lambda each: each.send(b" " * (length - 1)), heavy))
     small = call()
     assert small.ask(review_of(a_pod())).status in (200, 503)
     for caller in heavy:
