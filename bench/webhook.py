@@ -84,7 +84,7 @@ def pod(containers: int) -> Json:
         "volumeMounts": [{**token, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}],
     }
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9", "controller": True}
-    fields = {f"f:{name}": {} for name in container}
+    fields: Json = {f"f:{name}": {} for name in container}
     managed = {"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1"}
     return {
         "kind": "Pod",

@@ -11,6 +11,7 @@ import contextlib
 import json
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -54,7 +55,8 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    begun_s: float = 0.0  # when its head was there, by the loop's clock
+    # When its head was there, by time.monotonic(): uvloop's own clock stands still within a round.
+    begun_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,7 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self, head: h11.Request) -> None:
         server = self._server
-        self._request = request = _request_of(head, self._loop.time())
+        self._request = request = _request_of(head, time.monotonic())
         server.in_flight += 1
         try:
             length = int(request.headers.get("content-length", 0))
