@@ -186,8 +186,8 @@ def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
 
 def probe_note(pod: Raw, settings: Settings) -> str:
     """Return what to say of probes that strict mutual TLS refuses, or ""."""
-    bad = asked_by_kubelet(pod)[1]
-    if not bad or settings[chosen.MTLS.key] != "strict":
+    bad = asked_by_kubelet(pod)[1] if settings[chosen.MTLS.key] == "strict" else []
+    if not bad:
         return ""
     return f"mtls is strict, and refuses the probes {', '.join(bad)}"
 

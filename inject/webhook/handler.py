@@ -19,7 +19,7 @@ PATH: Final = "/inject"
 # The API server takes objects of 3 MiB. What it sends has defaults filled in, and `<`, `>` and `&`
 # as six characters each.
 BODY_BYTES_MAX: Final = 6 << 20
-# Of all bodies together; parsed, one takes up to 20 times its size, and only one is at a time.
+# Of all bodies together; parsed, one takes a multiple of its size, and only one is at a time.
 HELD_BYTES_MAX: Final = 16 << 20
 # A client of Go keeps an idle connection for 90 s: who closes first must not be us.
 IDLE_S_MAX: Final = 120.0

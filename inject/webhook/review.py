@@ -33,6 +33,9 @@ REASONS: Final = {
 _SILENT: Final = ("disabled", "mirror_pod", "already", "system_namespace", *REASONS)
 
 _PODS: Final = {"group": "", "version": "v1", "resource": "pods"}
+# Objects and lists of a body: two bytes of text are a hundred of memory. Large pods have thousands.
+NODES_MAX: Final = 200_000
+
 _UID_CHARACTERS_MAX: Final = 256
 _SHOWN_CHARACTERS_MAX: Final = 64  # of somebody's word in a message
 # AdmissionResponse.warnings: "warnings over 256 characters may be truncated".
@@ -152,6 +155,9 @@ _decode: Final = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def _json_of(body: bytes) -> object:
+    if body.count(b"{") + body.count(b"[") > NODES_MAX:
+        text = f"the body has more than {NODES_MAX} objects and lists"
+        raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
     try:
         return _decode(body.decode())
     except (ValueError, RecursionError) as fault:

@@ -132,6 +132,13 @@ def test_a_pod_with_thousands_of_faults_is_refused_in_time(caller: Caller) -> No
     assert len(response["status"]["details"]["causes"]) == 16
 
 
+def test_a_body_that_would_take_all_memory_is_not_read(caller: Caller) -> None:
+    said = caller.ask(b'{"a": [' + b"[]," * 200_000 + b"[]]}")
+    assert said.status == 413
+    assert "more than 200000 objects and lists" in said.value["error"]
+    assert caller.ask(review_of(a_pod())).status == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [

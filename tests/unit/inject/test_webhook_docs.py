@@ -52,6 +52,7 @@ def test_every_bound_is_documented() -> None:
     text = section("Bounds")
     for bound in (
         f"| {handler.BODY_BYTES_MAX // MIB} MiB:",
+        f"| {review.NODES_MAX}, then 413",
         f"| {handler.HELD_BYTES_MAX // MIB} MiB, then 503",
         f"| {handler.IN_FLIGHT_MAX}, then 503",
         f"| {handler.CONNECTIONS_MAX};",
