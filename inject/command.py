@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     if reader.wants_help:
         sys.stdout.write(help_text(USAGE, (known.GROUP,), EPILOGUE))
         return EXIT_OK
-    faults = reader.faults or [_of_flags(fault) for fault in known.contradictions(chosen)]
+    faults = reader.faults or [known.as_flag(fault) for fault in known.contradictions(chosen)]
     return _run("inject", reader.words, faults, injecting(chosen))
 
 
@@ -81,12 +81,6 @@ def main_uninject(arguments: Sequence[str]) -> int:
         sys.stdout.write(help_text(UNINJECT_USAGE, groups, UNINJECT_EPILOGUE))
         return EXIT_OK
     return _run("uninject", reader.words, reader.faults, uninjecting)
-
-
-def _of_flags(fault: known.Fault) -> str:
-    """Return a fault of settings in the words of the command line."""
-    name = fault.field.partition("[")[2].rstrip("]").removeprefix(known.PREFIX)
-    return f"--{name}: {fault.text.replace(known.PREFIX, '--')}"
 
 
 def _run(command: str, words: Sequence[str], faults: Sequence[str], change: Change) -> int:

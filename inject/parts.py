@@ -199,7 +199,7 @@ def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
             if not get or get.get("scheme") == "HTTPS":
                 continue
             port, path = get.get("port"), str(get.get("path") or "/")
-            text = f"{named.get(port, port)}/{path.removeprefix('/')}"
+            text = f"{named.get(str(port), port)}/{path.removeprefix('/')}"
             try:
                 is_good = len(probe_paths(text)) == 1
             except ValueError:
@@ -210,8 +210,8 @@ def asked_by_kubelet(pod: Raw) -> tuple[list[str], list[str]]:
 
 def probe_note(pod: Raw, settings: Settings) -> str:
     """Return what to say of probes that strict mutual TLS refuses, or ""."""
-    bad = asked_by_kubelet(pod)[1]
-    if not bad or settings[chosen.MTLS.key] != "strict":
+    bad = asked_by_kubelet(pod)[1] if settings[chosen.MTLS.key] == "strict" else []
+    if not bad:
         return ""
     return f"mtls is strict, and refuses the probes {', '.join(bad)}"
 

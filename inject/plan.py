@@ -63,7 +63,9 @@ def inject(pod: Raw, settings: Settings, namespace: str = "") -> Outcome:
     chosen, faults = known.read_annotations(pods.annotations(pod), settings)
     if faults:
         return Outcome(faults=tuple(faults))
-    reason = reasons.why_not(pod, chosen, namespace)
+    # Of the settings, reasons ask for the kind of sidecar alone.
+    if reason or chosen[SIDECAR.key] != settings[SIDECAR.key]:
+        reason = reasons.why_not(pod, chosen, namespace)
     if reason:
         return Outcome(reason=reason)
     hints = (parts.drain_note(pod, chosen), parts.probe_note(pod, chosen))

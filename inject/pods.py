@@ -63,10 +63,13 @@ def containers(pod: Raw) -> Iterator[Raw]:
 
 
 def ports(container: Raw) -> Iterator[Raw]:
-    """Yield the ports that a container declares."""
+    """Yield the ports that a container declares, those that Kubernetes would take."""
     found = container.get("ports")
-    if isinstance(found, list):
-        yield from (port for port in found if isinstance(port, dict))
+    for port in found if isinstance(found, list) else ():
+        if not isinstance(port, dict) or not isinstance(port.get("name"), str | None):
+            continue
+        if isinstance(port.get("containerPort"), int):
+            yield port
 
 
 def member(thing: Raw, name: str) -> Raw:

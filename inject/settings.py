@@ -30,6 +30,9 @@ AUTO: Final = "auto"
 
 Settings = Mapping[str, str]
 
+# Nobody mends more at once, and the webhook looks at pods of people whom nobody knows.
+FAULTS_MAX: Final = 16
+
 _CPU: Final = re.compile(r"[0-9]{1,7}m|[0-9]{1,4}(\.[0-9]{1,3})?")
 _MEMORY: Final = re.compile(r"([0-9]{1,15})(|k|M|G|Ki|Mi|Gi)")
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20}
@@ -86,7 +89,8 @@ def _drain_delay(text: str) -> str:
 
 _cpu = _optional(_matching(_CPU, "amount of CPU (write 100m, 1 or 0.5)"))
 _memory = _optional(_matching(_MEMORY, "amount of memory (write 64Mi, 1Gi or bytes)"))
-_name = _optional(_matching(_NAME, "name of Kubernetes (small letters, digits, dash, dot)"))
+name_of_kubernetes = _matching(_NAME, "name of Kubernetes (small letters, digits, dash, dot)")
+_name = _optional(name_of_kubernetes)
 
 
 def millicores(text: str) -> Decimal:
@@ -231,6 +235,8 @@ def read_annotations(
     for name, value in annotations.items():
         if not name.startswith(PREFIX) or name in _OTHERS:
             continue
+        if len(faults) == FAULTS_MAX:
+            break
         option = _BY_ANNOTATION.get(name)
         if option is None:
             faults.append(_fault(name, f"is unknown{_suggestion(name)}"))
@@ -267,6 +273,12 @@ def contradictions(chosen: Settings) -> list[Fault]:
         text = f"'strict' needs a certificate: set {annotation_of(IDENTITY_SOURCE)}"
         faults.append(_fault(annotation_of(MTLS), text))
     return faults
+
+
+def as_flag(fault: Fault) -> str:
+    """Return a fault of settings in the words of a command line."""
+    name = fault.field.partition("[")[2].rstrip("]").removeprefix(PREFIX)
+    return f"--{name}: {fault.text.replace(PREFIX, '--')}"
 
 
 def _fault(name: str, text: str) -> Fault:

@@ -21,6 +21,7 @@ usage: remora COMMAND [flags]
   check     are the manifests of a directory good?
   inject    put the sidecar into manifests
   uninject  and take it out again
+  webhook   put it in while the API server makes pods
   identity  a development CA, and a look at certificates
   version   print what this is
 
@@ -103,6 +104,12 @@ def _uninject(arguments: Sequence[str]) -> int:
     return main_uninject(arguments)
 
 
+def _webhook(arguments: Sequence[str]) -> int:
+    from inject.webhook.command import main as webhook_main  # noqa: PLC0415 - see above
+
+    return webhook_main(arguments)
+
+
 def _identity(arguments: Sequence[str]) -> int:
     from proxy.identity.command import main as identity_main  # noqa: PLC0415 - see above
 
@@ -128,6 +135,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "check": _check,
     "inject": _inject,
     "uninject": _uninject,
+    "webhook": _webhook,
     "identity": _identity,
     "version": _version,
 }

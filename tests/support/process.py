@@ -39,15 +39,14 @@ def environment() -> dict[str, str]:
     return ours | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
-class Proxy:
-    """`python -m proxy proxy` with `flags`; `directory` holds its operator socket."""
+class Process:
+    """`python -m proxy` with words: its log, what the kernel says of it, and its end."""
 
-    def __init__(self, flags: Sequence[str], directory: Path) -> None:
-        self.control_path = directory / "control.sock"
+    def __init__(self, words: Sequence[str], directory: Path) -> None:
         self.stderr_lines: list[str] = []
         self.ended_as_planned = False  # a test that ends the process itself says so
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "proxy", *self._defaults(), *flags],
+            [sys.executable, "-m", "proxy", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -55,14 +54,8 @@ class Proxy:
             env=environment(),
         )
         self.pid = self._process.pid
-        self._reader = Thread(target=self._read_stderr, name="proxy-stderr")
+        self._reader = Thread(target=self._read_stderr, name="remora-stderr")
         self._reader.start()
-
-    def _defaults(self) -> list[str]:
-        return [
-            *("--control", str(self.control_path), "--control-listen", "off"),
-            *("--admin", "127.0.0.1:0", "--log-format", "json"),
-        ]
 
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None
@@ -80,67 +73,8 @@ class Proxy:
         """Return the first log line of that event, if it was written yet."""
         return next((line for line in list(self.log) if line.get("event") == event), None)
 
-    def wait_ready(self) -> "Proxy":
-        eventually("the proxy's ready line", lambda: self.logged("ready") or self._has_ended())
-        self._said_ready()
-        return self
-
-    def _said_ready(self) -> dict[str, Any]:
-        line = self.logged("ready")
-        assert line, f"not ready, exit code {self._process.returncode}"
-        return line
-
     def _has_ended(self) -> bool:
         return self._process.poll() is not None and not self._reader.is_alive()
-
-    # --- what it says of itself ---
-
-    def status(self) -> dict[str, Any]:
-        return control.ask(self.control_path, "/status")
-
-    def connections(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = control.ask(self.control_path, "/connections")["connections"]
-        return rows
-
-    def metrics(self) -> control.Metrics:
-        status, text = control.fetch(self.admin_address(), "/metrics")
-        assert status == 200, text
-        return control.Metrics(text)
-
-    def readiness(self) -> tuple[int, str]:
-        """Status and body of GET /ready."""
-        return control.fetch(self.admin_address(), "/ready")
-
-    def live(self) -> dict[str, int]:
-        """Objects that the workers hold right now: connections, buffers, pipes, listeners."""
-        live: dict[str, int] = self.status()["live"]
-        return live
-
-    def admin_address(self) -> Address:
-        return parsed(self._said_ready()["admin"])
-
-    def listeners(self, direction: str) -> list[Address]:
-        """Effective addresses in the order of the flags."""
-        rows = self._said_ready()["listeners"]
-        return [parsed(row["address"]) for row in rows if row["direction"] == direction]
-
-    def closed_by_reason(self) -> dict[str, int]:
-        """Connections that have ended, by reason, whatever their direction and protocol."""
-        samples = self.metrics().samples
-        counts: Counter[str] = Counter()
-        for sample in samples:
-            if sample.name == "tcp_close_total":
-                counts[sample.labels["reason"]] += int(sample.value)
-        return dict(counts)
-
-    def closed(self, reason: str) -> int:
-        return self.closed_by_reason().get(reason, 0)
-
-    def wait_closed(self, reason: str, *, count: int = 1) -> None:
-        """Wait until `count` connections have ended; every one must have ended for that reason."""
-        eventually(f"{count} closed", lambda: self.metrics()("tcp_close_total") >= count)
-        found = self.closed_by_reason()
-        assert found == {reason: count}, found
 
     # --- what the kernel says of it ---
 
@@ -191,24 +125,19 @@ class Proxy:
             self.wait_exit()
         if self.running():
             self.kill()
-            raise AssertionError("the proxy did not exit after SIGTERM")
+            raise AssertionError("it did not exit after SIGTERM")
         if not self.ended_as_planned:
             assert self._process.returncode == 0, f"exit code {self._process.returncode}"
             self.check_nothing_left()
+
+    def check_nothing_left(self) -> None:
+        """Whatever its last words must say; a proxy counts what it holds."""
 
     def kill(self) -> None:
         """Send SIGKILL: no drain, no last words."""
         self.ended_as_planned = True
         self._process.kill()
         self.wait_exit()
-
-    def check_nothing_left(self) -> None:
-        """The last words of the proxy: every live-object counter of the workers is zero."""
-        stopped = self.logged("stopped")
-        assert stopped, "the log has no event stopped"
-        live = stopped["live"]
-        assert live.keys() >= LIVE_KINDS, live
-        assert not any(live.values()), live
 
     def take_last_words(self) -> str:
         """Return what a process that failed to start said, once it is gone; see `check_log`."""
@@ -222,6 +151,89 @@ class Proxy:
         assert not strange, "\n".join(strange)
         errors = [line for line in self.log if line.get("level") in {"error", "critical"}]
         assert not errors, errors
+
+
+class Proxy(Process):
+    """`remora proxy` with `flags`; `directory` holds its operator socket."""
+
+    def __init__(self, flags: Sequence[str], directory: Path) -> None:
+        self.control_path = directory / "control.sock"
+        super().__init__(["proxy", *self._defaults(), *flags], directory)
+
+    def _defaults(self) -> list[str]:
+        return [
+            *("--control", str(self.control_path), "--control-listen", "off"),
+            *("--admin", "127.0.0.1:0", "--log-format", "json"),
+        ]
+
+    def wait_ready(self) -> "Proxy":
+        eventually("the proxy's ready line", lambda: self.logged("ready") or self._has_ended())
+        self._said_ready()
+        return self
+
+    def _said_ready(self) -> dict[str, Any]:
+        line = self.logged("ready")
+        assert line, f"not ready, exit code {self._process.returncode}"
+        return line
+
+    # --- what it says of itself ---
+
+    def status(self) -> dict[str, Any]:
+        return control.ask(self.control_path, "/status")
+
+    def connections(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = control.ask(self.control_path, "/connections")["connections"]
+        return rows
+
+    def metrics(self) -> control.Metrics:
+        status, text = control.fetch(self.admin_address(), "/metrics")
+        assert status == 200, text
+        return control.Metrics(text)
+
+    def readiness(self) -> tuple[int, str]:
+        """Status and body of GET /ready."""
+        return control.fetch(self.admin_address(), "/ready")
+
+    def live(self) -> dict[str, int]:
+        """Objects that the workers hold right now: connections, buffers, pipes, listeners."""
+        live: dict[str, int] = self.status()["live"]
+        return live
+
+    def admin_address(self) -> Address:
+        return parsed(self._said_ready()["admin"])
+
+    def listeners(self, direction: str) -> list[Address]:
+        """Effective addresses in the order of the flags."""
+        rows = self._said_ready()["listeners"]
+        return [parsed(row["address"]) for row in rows if row["direction"] == direction]
+
+    def closed_by_reason(self) -> dict[str, int]:
+        """Connections that have ended, by reason, whatever their direction and protocol."""
+        samples = self.metrics().samples
+        counts: Counter[str] = Counter()
+        for sample in samples:
+            if sample.name == "tcp_close_total":
+                counts[sample.labels["reason"]] += int(sample.value)
+        return dict(counts)
+
+    def closed(self, reason: str) -> int:
+        return self.closed_by_reason().get(reason, 0)
+
+    def wait_closed(self, reason: str, *, count: int = 1) -> None:
+        """Wait until `count` connections have ended; every one must have ended for that reason."""
+        eventually(f"{count} closed", lambda: self.metrics()("tcp_close_total") >= count)
+        found = self.closed_by_reason()
+        assert found == {reason: count}, found
+
+    # --- the end ---
+
+    def check_nothing_left(self) -> None:
+        """The last words of the proxy: every live-object counter of the workers is zero."""
+        stopped = self.logged("stopped")
+        assert stopped, "the log has no event stopped"
+        live = stopped["live"]
+        assert live.keys() >= LIVE_KINDS, live
+        assert not any(live.values()), live
 
 
 def ctl(proxy: Proxy, *words: str) -> subprocess.CompletedProcess[str]:

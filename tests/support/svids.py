@@ -1,5 +1,6 @@
 """Certificates of any shape, good and bad, made with `cryptography` and not with our own code."""
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ class Shape:
 
     uris: tuple[str, ...] = (SHOP,)
     dns: tuple[str, ...] = ()
+    ips: tuple[str, ...] = ()
     is_ca: bool = False
     uses: tuple[str, ...] = ("digital_signature",)
     extended: tuple[x509.ObjectIdentifier, ...] = (SERVER, CLIENT)
@@ -104,6 +106,7 @@ class Signer:
             builder = builder.add_extension(x509.ExtendedKeyUsage(shape.extended), critical=False)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in shape.uris]
         names += [x509.DNSName(name) for name in shape.dns]
+        names += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in shape.ips]
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
         return Svid(key, (builder.sign(self.key, hashes.SHA256()), *self.beside))

@@ -4,14 +4,14 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http import HTTPStatus
 from threading import Event, Thread
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import uvloop
 
-from proxy import httpserver
 from proxy.httpserver import (
     BODY_BYTES_MAX,
     CONNECTIONS_MAX,
@@ -67,7 +67,7 @@ class Served:
                 ("GET", "/big"): self._big,
             }
         )
-        server = HttpServer(routes, self.faults.append)
+        self.server = server = HttpServer(routes, self.faults.append)
         with (
             ThreadPoolExecutor(1) as self._executor,
             socket.create_server(("127.0.0.1", 0)) as sock,
@@ -115,9 +115,14 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def impatient(served: Served) -> Callable[[str], None]:
     """Shortens one of the server's times."""
-    return lambda name: monkeypatch.setattr(httpserver, name, 0.05)
+
+    def shorten(name: str) -> None:
+        changed: dict[str, Any] = {name: 0.05}
+        served.server.limits = replace(served.server.limits, **changed)
+
+    return shorten
 
 
 def read_response(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:
@@ -267,7 +272,7 @@ def test_a_body_may_wait_for_a_100(served: Served) -> None:
 def test_a_request_that_does_not_come_to_its_end_is_cut(
     served: Served, impatient: Callable[[str], None], said: bytes
 ) -> None:
-    impatient("REQUEST_S_MAX")
+    impatient("request_s")
     sock = served.connect()
     sock.sendall(said)
     assert is_closed(sock)
@@ -276,7 +281,7 @@ def test_a_request_that_does_not_come_to_its_end_is_cut(
 def test_a_connection_without_a_next_request_is_cut(
     served: Served, impatient: Callable[[str], None]
 ) -> None:
-    impatient("IDLE_S_MAX")
+    impatient("idle_s")
     sock = served.connect()
     assert ask(sock, GET)[0] == 200
     assert is_closed(sock)
@@ -287,7 +292,7 @@ def test_a_reader_who_does_not_take_the_answer_is_cut(
 ) -> None:
     sock = served.connect()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    impatient("IDLE_S_MAX")
+    impatient("idle_s")
     sock.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
     other = served.connect()
     assert ask(other, GET)[0] == 200

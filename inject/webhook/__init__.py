@@ -1,0 +1,1 @@
+"""The admission webhook: pods get the sidecar while the API server makes them."""
