@@ -160,7 +160,7 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
 async def _serve(running: Running, signals: "_Signals") -> int:
     """Wait for the first signal, drain, and return; a second signal returns at once."""
     why = await signals.first
-    drained = running.drain.start(why)
+    drained = running.drain.end(why)
     await asyncio.wait((drained, signals.second), return_when=asyncio.FIRST_COMPLETED)
     if drained.done():
         drained.result()  # a fault of ours in there must not pass as a clean exit
