@@ -40,7 +40,6 @@ _HOOKS: Final = ("postStart", "preStop")
 _DOWNWARD: Final = (
     ("POD_NAME", "metadata.name"),
     ("POD_NAMESPACE", "metadata.namespace"),
-    ("POD_IPS", "status.podIPs"),
     ("NODE_NAME", "spec.nodeName"),
     ("SERVICE_ACCOUNT", "spec.serviceAccountName"),
     ("REMORA_NAMESPACE", "metadata.namespace"),

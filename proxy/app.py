@@ -25,6 +25,7 @@ from proxy.events import Events
 from proxy.faults import Faults
 from proxy.listeners import Listener, close_all, open_listeners
 from proxy.logs import Log
+from proxy.pod import pod_facts
 from proxy.process import (
     connections_for,
     hold_standard_descriptors,
@@ -54,6 +55,7 @@ def run(settings: Config) -> int:
         "starting",
         version=__version__,
         pid=os.getpid(),
+        **{name: text for name, text in pod_facts(os.environ).items() if text},
         config=settings.as_text(),
         set_by=dict(settings.set_by),
     )
