@@ -1,6 +1,7 @@
 """Who talks to the pods from outside of the mesh: single requests, streams, and steady load."""
 
 import http.client
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,8 +77,9 @@ class Load:
     """Clients that ask without end, and learn late where to.
 
     Half of them open a connection for each request, the others keep theirs as long as the server
-    does. A kept connection that has ended before a byte of the answer came is what RFC 9112 (9.3.1)
-    tells every client to expect: such a GET is sent again, once, over a new one, and counted.
+    does: like any pool they look whether it has ended before they ask again. That it ends just then
+    is what RFC 9112 (9.3.1) tells every client to expect: such a GET is sent again over a new one,
+    once, and counted.
     """
 
     def __init__(self, node: Node, clients: int, delay_s: float) -> None:
@@ -129,6 +131,9 @@ class Load:
     def _keep(self, number: int) -> None:
         kept: http.client.HTTPConnection | None = None
         for host in self._rounds(number):
+            if kept and _has_ended(kept):
+                kept.close()
+                kept = None
             was_used = kept is not None
             connection = kept or http.client.HTTPConnection(host, PORT, timeout=PATIENCE_S)
             kept = connection
@@ -166,6 +171,11 @@ class Load:
         with self._lock:
             self.score.answered += 1
             self.score.by[name] = self.score.by.get(name, 0) + 1
+
+
+def _has_ended(connection: http.client.HTTPConnection) -> bool:
+    """Whether the server has closed a connection on which nothing is due."""
+    return bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def _exchange(connection: http.client.HTTPConnection) -> str:

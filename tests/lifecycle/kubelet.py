@@ -135,7 +135,7 @@ class Kubelet:
             self._tell()
 
     def close(self) -> None:
-        """End everything by force, and say what its containers wrote."""
+        """End everything by force."""
         self._over.set()
         self._thread.join()
         for state in self._states.values():
@@ -144,11 +144,14 @@ class Kubelet:
             if run:
                 run.process.end()
         self._threads.shutdown()
+        if self._fault:
+            raise self._fault
+
+    def tell_all(self) -> None:
+        """Print what its containers wrote, and what happened: pytest shows it if a test fails."""
         for name in self._states:
             print(f"--- {self.pod.name} {name}\n{self.log(name)}")  # noqa: T201
         print(f"--- {self.pod.name}\n{self.story()}")  # noqa: T201
-        if self._fault:
-            raise self._fault
 
     def wait_ready(self) -> None:
         """Wait until every container that counts is ready."""

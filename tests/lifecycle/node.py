@@ -25,7 +25,8 @@ class Node:
     mesh live.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
         self._stack = ExitStack()
         self.network = self._stack.enter_context(Namespace("node"))
         self.network.sysctl("net/ipv4/ip_forward", "1")
@@ -59,6 +60,8 @@ class Node:
         sandbox = Sandbox(read_pod(raw, facts), network, folder)
         made = Kubelet(sandbox, self.network, self.endpoints, clock=clock)
         made.make_volumes(self.secrets)
+        if not self._is_quiet:
+            self._stack.callback(made.tell_all)
         self._stack.callback(made.close)
         made.start()
         return made
