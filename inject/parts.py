@@ -42,7 +42,6 @@ _HOOKS: Final = ("postStart", "preStop")
 _DOWNWARD: Final = (
     ("POD_NAME", "metadata.name"),
     ("POD_NAMESPACE", "metadata.namespace"),
-    ("POD_IPS", "status.podIPs"),
     ("NODE_NAME", "spec.nodeName"),
     ("SERVICE_ACCOUNT", "spec.serviceAccountName"),
     ("REMORA_NAMESPACE", "metadata.namespace"),
@@ -81,10 +80,13 @@ def init_container(settings: Settings) -> Json:
 def proxy_container(pod: Raw, settings: Settings) -> Json:
     """Return the proxy: native ones live in `initContainers` and say that they stay."""
     is_classic = settings[chosen.SIDECAR.key] == CLASSIC
-    hooks: Json = {"preStop": {"exec": {"command": ["remora", "ctl", "drain"]}}}
+    drain = ["remora", "ctl", "drain"]
+    hooks: Json = {"preStop": {"exec": {"command": drain}}}
     if is_classic:
         # Containers start in turn, each after the postStart of the one before.
         hooks["postStart"] = {"exec": {"command": ["remora", "ctl", "wait"]}}
+        # They end at once, and SIGTERM cuts the drain's delay short: it comes after the hook.
+        drain.append("--wait")
     made: Json = {"name": PROXY, "image": settings[chosen.IMAGE.key]}
     if not is_classic:
         made["restartPolicy"] = "Always"

@@ -25,6 +25,7 @@ from proxy.events import Events
 from proxy.faults import Faults
 from proxy.listeners import Listener, close_all, open_listeners
 from proxy.logs import Log
+from proxy.pod import pod_facts
 from proxy.process import (
     connections_for,
     hold_standard_descriptors,
@@ -54,6 +55,7 @@ def run(settings: Config) -> int:
         "starting",
         version=__version__,
         pid=os.getpid(),
+        **{name: text for name, text in pod_facts(os.environ).items() if text},
         config=settings.as_text(),
         set_by=dict(settings.set_by),
     )
@@ -160,7 +162,7 @@ async def _start(settings: Config, log: Log, stack: ExitStack) -> Running:
 async def _serve(running: Running, signals: "_Signals") -> int:
     """Wait for the first signal, drain, and return; a second signal returns at once."""
     why = await signals.first
-    drained = running.drain.start(why)
+    drained = running.drain.end(why)
     await asyncio.wait((drained, signals.second), return_when=asyncio.FIRST_COMPLETED)
     if drained.done():
         drained.result()  # a fault of ours in there must not pass as a clean exit

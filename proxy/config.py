@@ -166,16 +166,18 @@ DRAIN_DELAY: Final = Option(
     parse=values.duration_between("0", "1h"),
     default="0s",
     metavar="TIME",
-    help="from SIGTERM to closing inbound listeners; /ready fails\n"
-    "at once, so that endpoints are removed meanwhile",
+    help="from SIGTERM, or `remora ctl drain`, to closing inbound\n"
+    "listeners; /ready fails at once, so that endpoints are removed\n"
+    "meanwhile. A SIGTERM after that command ends it",
 )
 DRAIN_DEADLINE: Final = Option(
     flag="--drain-deadline",
     parse=values.duration_between("0", "24h"),
     default="25s",
     metavar="TIME",
-    help="from SIGTERM to resetting what is still open; keep it\n"
-    "below terminationGracePeriodSeconds",
+    help="from the same moment to resetting what is still inbound, and\n"
+    "after SIGTERM all that is open; keep it below\n"
+    "terminationGracePeriodSeconds",
 )
 LOG_LEVEL: Final = Option(
     flag="--log-level",

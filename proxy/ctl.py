@@ -1,15 +1,16 @@
-"""`remora ctl`: ask the proxy of this pod, or tell it something."""
+"""`remora ctl`: ask the proxy of this pod, or tell it something.
+
+It is a hook of the pod, too, so what only pages need is imported by them.
+"""
 
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple
 
-from proxy import ctl_config, ctl_http, ctl_identity, ctl_policy, ctl_text, ctl_why, values
+from proxy import values
 from proxy.ctl_call import RefusedError, UnavailableError, call
 from proxy.errors import EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
 from proxy.options import Group, Option, Reader, help_text
@@ -108,8 +109,7 @@ GROUPS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What the command line asks for."""
 
     place: str | Address | None
@@ -127,8 +127,7 @@ class Asked:
         return self.words[0] if self.words else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """How a command gets its answer, and how the answer looks. `words` name its arguments."""
 
     run: Callable[[Asked], dict[str, Any]]
@@ -216,10 +215,14 @@ def _policy(asked: Asked) -> dict[str, Any]:
 
 
 def _config(asked: Asked) -> dict[str, Any]:
+    from urllib.parse import quote  # noqa: PLC0415 - see above
+
     return call(asked.place, f"/traffic?limit={asked.limit}&service={quote(asked.word)}")
 
 
 def _why(asked: Asked) -> dict[str, Any]:
+    from urllib.parse import quote  # noqa: PLC0415 - see above
+
     method, url = asked.words
     words = {
         "method": method,
@@ -263,25 +266,56 @@ def _log_level(asked: Asked) -> dict[str, Any]:
     return {"level": call(asked.place, "/status")["log_level"]}
 
 
+def _status_page(_asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_text  # noqa: PLC0415 - see above
+
+    return ctl_text.status(answer)
+
+
+def _connections_page(asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_text  # noqa: PLC0415 - see above
+
+    return ctl_text.connections(answer, closed=asked.closed)
+
+
+def _requests_page(_asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_http  # noqa: PLC0415 - see above
+
+    return ctl_http.requests(answer)
+
+
+def _identity_page(_asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_identity  # noqa: PLC0415 - see above
+
+    return ctl_identity.identity(answer)
+
+
+def _policy_page(_asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_policy  # noqa: PLC0415 - see above
+
+    return ctl_policy.policy(answer)
+
+
+def _config_page(asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_config  # noqa: PLC0415 - see above
+
+    return ctl_config.config(answer, is_detailed=bool(asked.word))
+
+
+def _why_page(_asked: Asked, answer: dict[str, Any]) -> str:
+    from proxy import ctl_why  # noqa: PLC0415 - see above
+
+    return ctl_why.why(answer)
+
+
 _COMMANDS: Final = {
-    "status": Command(_status, lambda _, answer: ctl_text.status(answer)),
-    "connections": Command(
-        _connections, lambda asked, answer: ctl_text.connections(answer, closed=asked.closed)
-    ),
-    "requests": Command(_requests, lambda _, answer: ctl_http.requests(answer)),
-    "identity": Command(_identity, lambda _, answer: ctl_identity.identity(answer)),
-    "policy": Command(_policy, lambda _, answer: ctl_policy.policy(answer)),
-    "config": Command(
-        _config,
-        lambda asked, answer: ctl_config.config(answer, is_detailed=bool(asked.word)),
-        ("SERVICE",),
-    ),
-    "why": Command(
-        _why,
-        lambda _, answer: ctl_why.why(answer),
-        ("METHOD", "URL"),
-        are_words_needed=True,
-    ),
+    "status": Command(_status, _status_page),
+    "connections": Command(_connections, _connections_page),
+    "requests": Command(_requests, _requests_page),
+    "identity": Command(_identity, _identity_page),
+    "policy": Command(_policy, _policy_page),
+    "config": Command(_config, _config_page, ("SERVICE",)),
+    "why": Command(_why, _why_page, ("METHOD", "URL"), are_words_needed=True),
     "close": Command(
         _close,
         lambda asked, _: f"connection {asked.word} is reset",

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from proxy import unixsocket
 from proxy.values import Address
 
 # Everything but a drain is answered at once, or by a proxy that hangs.
@@ -51,7 +50,7 @@ def call(
 
 
 def _connect(place: str | Address | None) -> socket.socket:
-    places = [place] if place is not None else unixsocket.candidates(os.environ)
+    places: list[str | Address] = [place] if place is not None else [*_candidates()]
     tried = []
     for each in places:
         sock = socket.socket(_family(each), socket.SOCK_STREAM)
@@ -67,6 +66,12 @@ def _connect(place: str | Address | None) -> socket.socket:
         f"no proxy at {', '.join(tried)}: is it running, as a user whose socket you may open?"
         " name its socket with --control"
     )
+
+
+def _candidates() -> list[str]:
+    from proxy import unixsocket  # noqa: PLC0415 - in a pod a variable names the place
+
+    return unixsocket.candidates(os.environ)
 
 
 def _family(place: str | Address) -> socket.AddressFamily:

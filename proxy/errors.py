@@ -4,8 +4,7 @@ The data plane knows reasons as small integers; what a reason usually means to t
 it stands here, once, for the access log, `remora ctl` and the documentation.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Exit codes, from sysexits(3) where it has a word for the case.
 EXIT_OK: Final = 0
@@ -28,8 +27,7 @@ class StartError(Exception):
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """What one close reason means. `flag` is Envoy's response flag where it has one, "-" if none.
 
     An empty hint marks an end that needs no action.

@@ -8,6 +8,7 @@ never go away.
 prometheus_client costs 5 MB and 40 ms, so this module is imported by the first scrape.
 """
 
+import os
 import platform
 from collections.abc import Iterator
 from typing import Final
@@ -22,6 +23,7 @@ from proxy.exposition import Writer, content_type_for
 from proxy.families import Row, counter, gauge, histogram
 from proxy.http_metrics import HttpMetrics
 from proxy.http_series import HttpSeries
+from proxy.pod import pod_facts
 from proxy.policy_metrics import policy_families
 from proxy.state import Running
 from proxy.tls_metrics import tls_metrics
@@ -119,6 +121,9 @@ class _Collector(Collector):
         labels = {"version": __version__, "abi": engine.ABI, "python": platform.python_version()}
         build.add_metric([], labels)
         yield build
+        pod = InfoMetricFamily("remora_pod", "Which pod this is in, and where.")
+        pod.add_metric([], pod_facts(os.environ))
+        yield pod
         rows = [
             ((item.direction, str(item.address), item.target_text or ""), 1)
             for item in self._running.listeners

@@ -3,11 +3,12 @@
 A flag wins over its `REMORA_*` variable, an empty variable counts as unset, and of a flag given
 twice the last one counts, unless it may be repeated; its variable then holds a comma-separated
 list. All faults are gathered, so that one run shows every one of them.
+
+Records here are named tuples: `remora ctl` is a hook of the pod, and dataclasses load slowly.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -18,8 +19,7 @@ _HELP_COLUMN: Final = 28
 _HELP_COLUMNS_MAX: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option(Generic[T_co]):
+class Option(NamedTuple, Generic[T_co]):
     """One setting. `default` is text, read by the same `parse` as everything else."""
 
     flag: str
@@ -41,16 +41,14 @@ class Option(Generic[T_co]):
         return "REMORA_" + self.key.upper()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Options that --help shows together."""
 
     title: str
     options: tuple[Option[object], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(NamedTuple):
     """Text of a setting as it is in force, and who set it: "default", "flag" or "env NAME"."""
 
     text: str

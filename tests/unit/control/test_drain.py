@@ -55,6 +55,12 @@ class Draining:
 
         self.runner.run(finish())
 
+    def end(self) -> None:
+        async def end() -> None:
+            await self.drain.end("signal")
+
+        self.runner.run(end())
+
 
 Make = Callable[..., Draining]
 
@@ -159,12 +165,39 @@ def test_starting_twice_is_one_drain(make: Make, readable_log: ReadableLog) -> N
     assert readable_log.events().count("draining") == 1
 
 
-def test_a_drained_proxy_waits_again_for_what_came_in_since(make: Make) -> None:
-    """`ctl drain`, then SIGTERM: outbound listeners were open in between."""
-    draining = make("--drain-deadline", "50ms")
+def test_a_drained_proxy_ends_at_once(make: Make, readable_log: ReadableLog) -> None:
+    """`ctl drain`, then SIGTERM: nothing is waited for a second time."""
+    draining = make("--drain-delay", "20ms")
     draining.finish()
-    draining.finish()
+    draining.end()
     assert draining.drain.phase is Phase.DRAINED
+    assert readable_log.events() == ["draining", "drained", "ending"]
+
+
+def test_a_signal_ends_the_delay_of_a_drain_that_was_begun_before(make: Make) -> None:
+    """The hook of a Job's pod has begun it, and nobody is left to come in."""
+    draining = make("--drain-delay", "1h", "--drain-deadline", "2h")
+    draining.start()
+    draining.end()
+    assert refuses(draining.address(EXPLICIT))
+
+
+def test_a_signal_that_begins_the_drain_waits_for_its_delay(make: Make) -> None:
+    draining = make("--drain-delay", "20s")
+
+    async def begin() -> None:
+        draining.drain.end("signal")
+
+    draining.runner.run(begin())
+    assert draining.readiness.pending == ["draining"]
+    assert not refuses(draining.address(EXPLICIT))
+
+
+def test_what_is_inbound_has_its_deadline_also_when_the_process_ends(make: Make) -> None:
+    draining = make("--drain-deadline", "50ms")
+    with draining.connect():
+        draining.end()
+        assert draining.open_count() == 0
 
 
 def test_its_steps_are_logged(make: Make, readable_log: ReadableLog) -> None:

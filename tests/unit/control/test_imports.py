@@ -20,6 +20,16 @@ def test_ctl_runs_without(module: str) -> None:
     assert module not in loaded_by("import proxy.cli, proxy.ctl")
 
 
+@pytest.mark.parametrize("module", ["dataclasses", "pathlib", "urllib.parse", "proxy.ctl_text"])
+def test_the_hook_that_begins_a_drain_loads_no_more_than_it_needs(module: str) -> None:
+    """It runs at the end of every pod. Whatever site loads by itself is none of ours."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from proxy.cli import main;"
+    code += "main(['ctl', 'drain', '--control', '/nowhere/s']); print(*sys.modules)"
+    command = [sys.executable, "-S", "-c", code, str(Path(__file__).parents[3])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert module not in done.stdout.split()
+
+
 def test_a_bad_flag_is_refused_before_the_loop_is_loaded() -> None:
     statement = "from proxy.cli import main; main(['proxy', '--nonsense'])"
     assert not {"asyncio", "uvloop"} & loaded_by(statement)

@@ -43,6 +43,14 @@ def test_a_classic_proxy_is_the_first_container_and_holds_the_others_back() -> N
     assert proxy["lifecycle"]["postStart"]["exec"]["command"] == ["remora", "ctl", "wait"]
 
 
+def test_only_the_hook_of_a_classic_proxy_waits_for_the_end_of_the_drain() -> None:
+    """A native one gets SIGTERM when the applications have gone, a classic one with them."""
+    for sidecar, words in (("native", []), ("classic", ["--wait"])):
+        proxy = container(injected(pod({"sidecar": sidecar})), "remora-proxy")
+        command = proxy["lifecycle"]["preStop"]["exec"]["command"]
+        assert command == ["remora", "ctl", "drain", *words]
+
+
 def test_the_proxy_is_known_by_its_name_to_other_proxies() -> None:
     assert container(injected(pod()), CONTAINER)
 
