@@ -55,7 +55,7 @@ def rows() -> list[Row]:
     return list(_rows(yaml.compose(text, yaml.SafeLoader), text.splitlines(), ()))
 
 
-def _rows(node: yaml.Node, lines: list[str], above: tuple[str, ...]) -> Iterator[Row]:
+def _rows(node: yaml.Node | None, lines: list[str], above: tuple[str, ...]) -> Iterator[Row]:
     assert isinstance(node, yaml.MappingNode), above  # noqa: S101 - the file is ours
     for key, value in node.value:
         names = (*above, key.value)

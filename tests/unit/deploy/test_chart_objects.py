@@ -9,6 +9,7 @@ import pytest
 from deploy import rendering
 from inject.reasons import SYSTEM_NAMESPACES
 from inject.settings import GROUP, IMAGE, INJECTED
+from inject.webhook import options
 from tests.unit.deploy import standards
 from tests.unit.deploy.charts import (
     RENDERED,
@@ -161,7 +162,6 @@ def test_the_webhook_gets_only_flags_that_it_knows(name: str) -> None:
 
 @each_set
 def test_the_webhook_takes_its_command_line(name: str) -> None:
-    options = pytest.importorskip("inject.webhook.options", reason="no webhook in this tree")
     words = webhook(name)["args"][1:]
     in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     _, faults = options.chosen(options.reader_of(words), in_a_pod)
