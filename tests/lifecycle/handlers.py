@@ -4,7 +4,7 @@ import http.client
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Final
 
 from tests.lifecycle.container import Process
@@ -90,10 +90,3 @@ def connect(host: str, port: int, timeout_s: float) -> bool:
     except OSError:
         return False
     return True
-
-
-def submitting(
-    executor: Executor, enter: Callable[[Callable[[], bool]], bool]
-) -> Callable[[Callable[[], bool]], Future[bool]]:
-    """Return how work gets done beside the caller, in the node's network."""
-    return lambda work: executor.submit(enter, work)

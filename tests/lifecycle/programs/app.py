@@ -1,6 +1,6 @@
 """A small application, as containers of the lifecycle tests run it. Its output tells the test.
 
-    app.py serve PORT [--on-term exit|ignore|call=URL|linger=SECONDS] [--after SECONDS]
+    app.py serve PORT [--on-term exit|ignore|call=URL|once=URL|linger=SECONDS] [--after SECONDS]
     app.py call URL          one request; exit 0 if it was answered with 200
     app.py idle              waits for SIGTERM
 
@@ -100,6 +100,8 @@ def serve(port: int, on_term: str) -> None:
         threading.Event().wait()
     if what == "linger":
         time.sleep(float(value))
+    if what == "once":
+        say(f"answer: {called(value)}")
     if what == "call":
         # As an application that tells others, for a second, that it goes.
         for number in range(10):
