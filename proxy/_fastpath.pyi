@@ -193,8 +193,11 @@ class Engine:
         """Start one pthread a worker. The threads block every signal and never take the GIL."""
     def tick(self, worker: int, timeout_ms: int) -> int:
         """One loop round of a worker that was not started; returns the number of events. Tests."""
-    def stop_accepting(self, directions: int) -> None:
-        """Close listeners of the directions in the bit mask, after accepting what is queued."""
+    def stop_accepting(self, directions: int, *, later: bool = False) -> None:
+        """Close listeners of the directions in the bit mask, after accepting what is queued.
+
+        `later`: not yet, but from now on each answer ends its connection.
+        """
     def close_all(self, directions: int, reason: int) -> None:
         """Reset every live connection of the directions in the bit mask, with that reason."""
     def close_connection(self, connection_id: int) -> None:

@@ -388,8 +388,8 @@ cdef class Engine:
             n = worker_tick(self.workers[index], timeout)
         return n
 
-    def stop_accepting(self, directions):
-        self._command_all(COMMAND_STOP_ACCEPTING, directions, 0, 0)
+    def stop_accepting(self, directions, *, later=False):
+        self._command_all(COMMAND_STOP_ACCEPTING, directions, bool(later), 0)
 
     def close_all(self, directions, reason):
         if not 1 < reason < REASON_COUNT:

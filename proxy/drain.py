@@ -1,6 +1,7 @@
 """Ending without breaking: SIGTERM, or `remora ctl drain`.
 
-    running ──start──▶ draining: /ready fails at once, so that endpoints get removed
+    running ──start──▶ draining: /ready fails at once, so that endpoints get removed, and each
+                          │      answer ends its connection, so that clients look for another pod
                           │ drain_delay
                           ▼
                        inbound and explicit listeners close; outbound goes on as ever, because the
@@ -66,6 +67,7 @@ class Drain:
             self.phase = Phase.DRAINING
             self._deadline = loop.time() + self._deadline_s
             self._readiness.withdraw("draining")
+            self._engine.end_keep_alive(_INWARD)
             self._log.info("draining", why=why, connections=self._connections())
             self._task = loop.create_task(self._run())
         return self._task

@@ -385,6 +385,10 @@ class Engine:
 
     # ---- commands --------------------------------------------------------------------------
 
+    def end_keep_alive(self, directions: Iterable[str]) -> None:
+        """Let each answer of some directions end its connection; newcomers are still accepted."""
+        self._fast.stop_accepting(_mask(directions), later=True)
+
     def stop_accepting(self, directions: Iterable[str]) -> None:
         """Close the listeners of some directions, after accepting what is queued."""
         self._fast.stop_accepting(_mask(directions))

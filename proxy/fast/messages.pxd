@@ -54,7 +54,7 @@ cdef struct dump_t:             # the worker's answer to COMMAND_DUMP; Python ow
 
 cdef enum:                      # command_t.op
     COMMAND_LISTEN = 1
-    COMMAND_STOP_ACCEPTING = 2  # a: direction bits
+    COMMAND_STOP_ACCEPTING = 2  # a: direction bits, b: not yet, but no answer keeps alive
     COMMAND_CLOSE_ALL = 3       # a: direction bits, b: reason
     COMMAND_CLOSE_ONE = 4       # id
     COMMAND_RECORDS = 5         # a: on or off

@@ -431,10 +431,16 @@ cdef inline void worker_dump(worker_t* w, dump_t* dump) noexcept nogil:
     w.must_wake_python = 1
 
 
-cdef inline void worker_stop_accepting(worker_t* w, int32_t directions) noexcept nogil:
+# Newcomers and those who are idle are the last to go: answers tell them, one by one, that theirs was
+# the last. Closing an idle connection may meet a request half-way.
+cdef inline void worker_stop_accepting(
+    worker_t* w, int32_t directions, bint is_later,
+) noexcept nogil:
     cdef uint32_t i
     cdef conn_t* c
     w.draining |= <uint32_t>directions
+    if is_later:
+        return
     for i in range(w.listener_count):
         if (directions >> w.listeners[i].direction) & 1:
             listener_drain(w, &w.listeners[i])
@@ -458,7 +464,7 @@ cdef inline void worker_on_command(worker_t* w, const command_t* command) noexce
     if command.op == COMMAND_LISTEN:
         worker_listen(w, command)
     elif command.op == COMMAND_STOP_ACCEPTING:
-        worker_stop_accepting(w, command.a)
+        worker_stop_accepting(w, command.a, command.b)
     elif command.op == COMMAND_CLOSE_ALL:
         worker_close_all(w, command.a, <uint8_t>command.b)
     elif command.op == COMMAND_CLOSE_ONE:

@@ -2,7 +2,8 @@
 
 import signal
 
-from tests.support.http import Talk, request, response, talk_once
+from tests.support.http import Stream, Talk, request, response, talk_once
+from tests.support.process import ctl
 from tests.support.rig import Rig, Route
 from tests.support.sockets import expect_reset
 from tests.support.waiting import eventually
@@ -35,6 +36,40 @@ def test_a_request_under_way_is_finished_and_then_its_connection_closed(route: R
     assert (answered.body, answered.get(b"connection")) == (b"finished", b"close")
     talk.down.expect_end()
     assert route.proxy.wait_exit() == 0
+
+
+def drain_with_time(rig: Rig) -> tuple[Talk, Stream]:
+    """A proxy whose preStop hook was called, and that takes newcomers in for a long time yet."""
+    talk, up = talk_once(rig.route("--drain-delay", "20s"))
+    ctl(talk.route.proxy, "drain")
+    return talk, up
+
+
+def test_while_newcomers_are_taken_in_each_answer_ends_its_connection(rig: Rig) -> None:
+    talk, up = drain_with_time(rig)
+    _, answered = talk.exchange(up, request("/next"), response(b"the last"))
+    assert (answered.body, answered.get(b"connection")) == (b"the last", b"close")
+    talk.down.expect_end()
+
+
+def test_a_newcomer_during_the_delay_is_answered_once(rig: Rig) -> None:
+    talk, up = drain_with_time(rig)
+    late = Talk(talk.route)
+    _, answered = late.exchange(up, request("/late"), response(b"welcome"))
+    assert (answered.body, answered.get(b"connection")) == (b"welcome", b"close")
+    late.down.expect_end()
+
+
+def test_an_idle_connection_is_left_alone_while_newcomers_are_taken_in(rig: Rig) -> None:
+    """A request may be on its way to it."""
+    talk, up = drain_with_time(rig)
+    late = Talk(talk.route)
+    late.exchange(up, request("/late"), response(b""))
+    late.down.expect_end()
+    _, answered = talk.exchange(up, request("/still"), response(b"here"))
+    assert answered.body == b"here"
+    talk.route.proxy.signal(signal.SIGTERM)
+    assert talk.route.proxy.wait_exit() == 0
 
 
 def test_a_long_answer_under_way_is_finished(rig: Rig) -> None:
