@@ -22,6 +22,7 @@ from inject.cluster.snapshot import (
     instant,
     items_of,
     name_of,
+    of_trial,
 )
 from inject.pods import Raw, items, labels, member
 from inject.reasons import INIT, SYSTEM_NAMESPACES
@@ -113,7 +114,7 @@ def native_sidecar(cluster: Snapshot) -> Result:
     """Webhooks of others, built with old types, lose `restartPolicy` of init containers."""
     pod = cluster.trial("trial of a native sidecar")
     if isinstance(pod, Refusal):
-        hint = "name a namespace that takes pods with -n, or ask who refuses this one"
+        hint = of_trial(pod, "say a namespace that takes pods with -n, or ask who refuses this one")
         return Result(WARNING, f"could not be tried: {pod.text}", hint)
     for container in items(pod, "initContainers"):
         if container.get("name") == trials.STAYS and container.get("restartPolicy") == "Always":
@@ -171,7 +172,8 @@ def sidecar_accepted(cluster: Snapshot) -> Result:
     )
     if pod.reason != FORBIDDEN:
         hint = "try another namespace with -n, or ask who refuses this one"
-    return Result(WARNING, f"namespace {where} does not take a pod with {INIT}: {pod.text}", hint)
+    text = f"namespace {where} does not take a pod with {INIT}: {pod.text}"
+    return Result(WARNING, text, of_trial(pod, hint))
 
 
 def pod_security_levels(cluster: Snapshot) -> Result:

@@ -18,6 +18,7 @@ from inject.cluster.snapshot import (
     Wanted,
     count,
     items_of,
+    of_trial,
 )
 from inject.pods import Raw, items, member
 from inject.reasons import PROXY, SYSTEM_NAMESPACES
@@ -204,7 +205,8 @@ def injection(cluster: Snapshot) -> Result:
             hint = "the other checks here say why; the API server must reach the webhook's Service"
             return Result(FAILURE, f"the API server did not get an answer: {pod.text}", hint)
         hint = "try another namespace with -n; docs/inject.md, Restricted namespaces"
-        return Result(WARNING, f"a pod in {where} could not be tried: {pod.text}", hint)
+        text = f"a pod in {where} could not be tried: {pod.text}"
+        return Result(WARNING, text, of_trial(pod, hint))
     for container in items(pod, "initContainers"):
         if container.get("name") == PROXY:
             if container.get("restartPolicy") == "Always":

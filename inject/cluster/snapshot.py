@@ -30,6 +30,11 @@ class Refusal(NamedTuple):
     reason: str
     text: str
 
+    @property
+    def is_of_rights(self) -> bool:
+        """Whether who asks may not do it, and not: nobody may do it so."""
+        return self.reason == FORBIDDEN and " cannot " in self.text
+
 
 class Answer(NamedTuple):
     """Objects, or a refusal; and between which times of this machine it was given."""
@@ -115,6 +120,11 @@ class Mode(NamedTuple):
 
     queries: Queries
     categories: Mapping[str, Mapping[str, Look]]
+
+
+def of_trial(refusal: Refusal, hint: str) -> str:
+    """Return what to do about a pod that could not be tried: the hint, unless rights are amiss."""
+    return "ask for the right to create pods there, or say -n" if refusal.is_of_rights else hint
 
 
 def instant(text: object) -> datetime | None:

@@ -45,9 +45,11 @@ class ApiServer:
         assert self._process.stdout is not None
         url = self._process.stdout.readline().decode().strip()
         assert url, self._last_words()
-        ca = folder / "ca.crt"
-        ca.write_bytes(Svid(authority.key, (authority.certificate,)).chain_pem())
-        self._write_kubeconfig(url, ca)
+        # For programs that ask it themselves; its certificate has this name.
+        self.url = url.replace("127.0.0.1", "localhost")
+        self.ca = folder / "ca.crt"
+        self.ca.write_bytes(Svid(authority.key, (authority.certificate,)).chain_pem())
+        self._write_kubeconfig(url)
         eventually("the API server to be ready", self._is_ready, seconds=_START_S)
 
     def _flags(self, serving: Svid) -> list[str]:
@@ -77,8 +79,9 @@ class ApiServer:
             *("--endpoint-reconciler-type", "none", "--advertise-address", "127.0.0.1"),
         ]
 
-    def _write_kubeconfig(self, url: str, ca: Path) -> None:
-        server = {"server": url, "certificate-authority": str(ca), "tls-server-name": _NAME}
+    def _write_kubeconfig(self, url: str) -> None:
+        ca = str(self.ca)
+        server = {"server": url, "certificate-authority": ca, "tls-server-name": _NAME}
         page = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -158,6 +161,10 @@ class ApiServer:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
         self.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
         return made
+
+    def token(self, namespace: str, account: str = "default") -> str:
+        """Return a token of a service account, as a pod of it has."""
+        return self.said("create", "token", account, "-n", namespace).strip()
 
     def run(self, words: Sequence[str], given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program that finds this server by its environment."""

@@ -121,6 +121,13 @@ def test_a_policy_that_rejects_the_init_step_is_told_in_its_own_words() -> None:
     assert "Restricted namespaces" in found.hint
 
 
+def test_who_may_not_create_pods_is_not_told_of_policies() -> None:
+    refusal = forbidden('pods is forbidden: User "dev" cannot create resource "pods"')
+    for look in (before.native_sidecar, before.sidecar_accepted):
+        found = seen(look, {NATIVE: refusal, INJECTED: refusal})
+        assert found.hint.startswith("ask for the right to create pods")
+
+
 def test_a_namespace_that_takes_the_whole_sidecar_is_good() -> None:
     assert seen(before.sidecar_accepted, {INJECTED: tried()}).state == OK
 
