@@ -81,6 +81,28 @@ lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 	PATH=$(VENV)/bin:$$PATH cython-lint proxy
 	$(PYTEST) -q tests/unit -k tidy
 
+# --- tests with a real Kubernetes API server ---------------------------------------------------
+
+# Built once, from Go modules, which takes a while and some disk. `make test` has these tests, too, where
+# it was built, and says that it was not elsewhere.
+APISERVER := build/kube/apiserver
+# What it says of itself; Kubernetes' own builds are told the same way.
+KUBE_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v1[0-9.]*\)|\1|p' tests/kube/apiserver/go.mod)
+KUBE_SAYS := -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION)
+KUBE_SOURCES := $(addprefix tests/kube/apiserver/,main.go go.mod go.sum)
+
+$(APISERVER): $(KUBE_SOURCES)
+	@command -v go >/dev/null || { echo 'Missing: go, which builds the API server of these tests' >&2; exit 1; }
+	@echo "Building the API server of the tests: some 2000 packages, once"
+	@mkdir -p $(@D)
+	cd tests/kube/apiserver && nice go build -v -trimpath -ldflags='-s -w $(KUBE_SAYS)' \
+	    -o $(CURDIR)/$@ . 2>&1 \
+	    | awk '/ /{ print; next } ++n % 100 == 0 { print n " packages"; fflush() }'
+
+.PHONY: kube
+kube: setup $(APISERVER) ## manifests and `remora check` with a real Kubernetes API server, built on first use
+	$(PYTEST) tests/kube $(ARGS)
+
 # --- the same tests on a build that finds memory errors and undefined behaviour ------------------
 
 ASAN := build/asan

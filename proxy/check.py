@@ -1,4 +1,7 @@
-"""`remora check`: are the manifests of a directory good? The code of the proxy itself says it."""
+"""`remora check`: are the manifests of a directory good? The code of the proxy itself says it.
+
+Checks of a cluster live in `inject.cluster`.
+"""
 
 import json
 import os
@@ -24,9 +27,12 @@ from proxy.traffic.numbers import Numbers
 
 USAGE: Final = """\
 usage: remora check DIR [flags]
+       remora check --pre | --cluster | --data-plane [flags]
 
 Reads the manifests in DIR as `remora proxy --manifests DIR` does, without a cluster and without a
-proxy, and prints what was found and everything that is wrong with it."""
+proxy, and prints what was found and everything that is wrong with it.
+
+The second form looks at a cluster: `remora check --cluster --help` explains it."""
 
 EPILOGUE: Final = """\
 Examples:
@@ -46,6 +52,8 @@ OUTPUT: Final = Option(
     metavar="text|json",
     help="for people or for machines",
 )
+# What is said of a cluster, and not of a directory: see inject.cluster.
+CLUSTER_FLAGS: Final = frozenset({"--pre", "--cluster", "--data-plane"})
 GROUPS: Final = (Group("Flags", (POD, NAMESPACE, LABELS, ROOT_NAMESPACE, OUTPUT)),)
 
 _BOLD, _RED, _GREEN, _DIM = "1", "31", "32", "2"
@@ -71,7 +79,11 @@ class Report(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check a directory; return the exit code."""
+    """Check a directory, or a cluster where a flag asks for it; return the exit code."""
+    if CLUSTER_FLAGS & {word.partition("=")[0] for word in arguments}:
+        from inject.cluster.command import main as cluster_main  # noqa: PLC0415 - half of it
+
+        return cluster_main(arguments)
     reader = Reader(GROUPS, arguments, {})
     if reader.wants_help:
         sys.stdout.write(help_text(USAGE, GROUPS, EPILOGUE))
@@ -82,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     name, *more = reader.words or [""]
     faults = [*reader.faults, *reader.stray_words(more)]
     if not name:
-        faults.append("needs a directory (remora check DIR)")
+        faults.append("needs a directory (remora check DIR), or --pre, --cluster, --data-plane")
     elif not Path(name).is_dir():
         faults.append(f"{name!r} is no directory")
     if pod and not reader.is_default(NAMESPACE) and namespace != pod.namespace:

@@ -18,7 +18,7 @@ usage: remora COMMAND [flags]
   proxy     run the sidecar proxy
   init      redirect this network namespace's traffic to it
   ctl       ask a running proxy, or tell it something
-  check     are the manifests of a directory good?
+  check     are the manifests of a directory good? is all well in a cluster?
   inject    put the sidecar into manifests
   uninject  and take it out again
   webhook   put it in while the API server makes pods

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1  # a second signal cut connections that a drain would have let finish
 EXIT_REFUSED: Final = 1  # `remora ctl`: the proxy said no
-EXIT_FAULTS: Final = 1  # `remora check`: something is wrong with the manifests
+EXIT_FAULTS: Final = 1  # `remora check`: something is wrong with manifests or cluster
 EXIT_CHECK_USAGE: Final = 2  # `remora check`: bad words, as with other tools that compare and lint
 EXIT_USAGE: Final = 64  # EX_USAGE: a flag or variable is wrong; nothing was opened
-EXIT_UNAVAILABLE: Final = 69  # EX_UNAVAILABLE: `remora ctl` found no proxy
+EXIT_UNAVAILABLE: Final = 69  # EX_UNAVAILABLE: `remora ctl` found no proxy, `check` no cluster
 EXIT_SOFTWARE: Final = 70  # EX_SOFTWARE: our own fault
 EXIT_OS: Final = 71  # EX_OSERR: the system refused a port, a file or a name
 

@@ -37,8 +37,6 @@ class Server(Protocol):
     def namespace(self, *, labels: Mapping[str, str] | None = None) -> str: ...
 
 
-pytest.importorskip("tests.support.kube", reason="no API server for tests in this tree")
-
 # Of others' definitions, which this server does not have.
 DEFINED_ELSEWHERE = ("cert-manager.io/v1", "monitoring.coreos.com/v1")
 MANIFESTS = str(rendering.PLAIN.parent)
