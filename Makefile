@@ -22,13 +22,13 @@ help: ## this list
 
 # --- setup -------------------------------------------------------------------------------------
 
-.PHONY: setup build packages-build packages-run packages-test packages-bench
+.PHONY: setup build packages-build packages-run packages-test packages-bench packages-image
 setup: packages-run build ## Debian packages (as root), .venv, compiled extension
 build: $(VENV)/.built ## the extension, compiled into the source tree
 
 packages-build:
 	@.ci/packages build
-packages-run packages-test packages-bench:
+packages-run packages-test packages-bench packages-image:
 	@.ci/packages build $(@:packages-%=%)
 
 $(VENV)/.python: | packages-build
@@ -113,6 +113,13 @@ demo: setup ## two pods and two sidecars: watch real requests being redirected, 
 
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
+
+# --- the image -----------------------------------------------------------------------------------
+
+# The rest of the words that deploy/image knows: make image ARGS='lock', ARGS='measure'.
+.PHONY: image
+image: packages-image build ## container image, its bill of materials and their sizes; no Docker, no registry (root)
+	$(PY) -m deploy.image $(ARGS)
 
 # --- the rest ----------------------------------------------------------------------------------
 
