@@ -20,8 +20,8 @@ def main() -> int:
         print(USAGE, file=sys.stderr)
         return 64
     try:
-        for built in build.build([targets[word] for word in words]):
-            print(built)
+        for word in words:
+            print(build.build(targets[word]))
     except build.CannotBuild as reason:
         print(f"make image: {reason}", file=sys.stderr)
         return 1

@@ -123,8 +123,13 @@ def install(tree: Path, wheels: Path) -> None:
 
 
 def install_applets(tree: Path) -> None:
-    """Make a name for each of busybox' programs that no package has."""
+    """Make a name for each of busybox' programs that no package has.
+
+    The shell is dash: that of busybox takes its own programs before those of packages.
+    """
     programs = tree / "usr/bin"
+    (programs / "sh").unlink(missing_ok=True)
+    (programs / "sh").symlink_to("dash")
     for name in said(programs / "busybox", "--list").split():
         if not any((tree / "usr" / folder / name).exists() for folder in ("bin", "sbin")):
             (programs / name).symlink_to("busybox")

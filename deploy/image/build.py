@@ -9,6 +9,8 @@
 Everything is below build/image; what did not change is not built again.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +18,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,20 +46,20 @@ class CannotBuild(Exception):  # noqa: N818 - says what is the case, as its read
 
 @dataclass(frozen=True)
 class Built:
-    """One image: its name, its archive, what is in it, and how large it is."""
+    """One image: its name, its archive, its files, what it says of itself, what is in it."""
 
     name: str
-    archive: Path
+    packed: Path
+    tree: Path
+    image: archive.Image
     sbom: Path
-    layers_bytes: int  # compressed, as it is pulled
-    tree_bytes: int  # as it lies on a node
 
     def __str__(self) -> str:
         """Tell the sizes."""
         return (
-            f"{self.name}: {self.layers_bytes / 1e6:.1f} MB to pull,"
-            f" {self.tree_bytes / 1e6:.1f} MB on disk\n"
-            f"  {self.archive.relative_to(ROOT)}\n  {self.sbom.relative_to(ROOT)}"
+            f"{self.name}: {self.image.layers_bytes / 1e6:.1f} MB to pull,"
+            f" {archive.size(self.tree) / 1e6:.1f} MB on disk\n"
+            f"  {self.packed.relative_to(ROOT)}\n  {self.sbom.relative_to(ROOT)}"
         )
 
 
@@ -148,34 +150,49 @@ def make_image(target: str, name: str, wheels: Path) -> None:
     )
 
 
-def build(targets: Sequence[str]) -> list[Built]:
-    """Build these targets of the Dockerfile, with their archives and bills of materials."""
+@contextlib.contextmanager
+def exported(target: str, name: str) -> Iterator[tuple[Path, archive.Image]]:
+    """Build a target and lay it out in files, which are gone afterwards."""
     check_machine()
     FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # another build waits here
+        yield from _exported(target, name)
+
+
+def _exported(target: str, name: str) -> Iterator[tuple[Path, archive.Image]]:
     make_base()
-    wheels = make_wheels()
+    layout = FOLDER / f"layout-{target}"
+    shutil.rmtree(layout, ignore_errors=True)
     try:
-        return [_built(target, wheels) for target in targets]
+        make_image(target, name, make_wheels())
+        buildah("push", "-q", f"localhost/{name}", f"oci:{layout}:{name.split(':')[1]}")
+        yield layout, archive.read(layout)
     finally:
+        shutil.rmtree(layout, ignore_errors=True)
         buildah("rm", "--all")  # the working containers of all stages, which stay mounted
 
 
-def _built(target: str, wheels: Path) -> Built:
-    version = sbom.version()
-    tag = f"{version}{TARGETS[target]}"
+def wheel() -> Path:
+    """Build the wheel that goes into the image, and return where it is."""
+    folder = FOLDER / "wheel"
+    with exported("wheel-file", f"remora-wheel:{sbom.version()}") as (layout, image):
+        archive.unpack(layout, image, folder)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def build(target: str) -> Built:
+    """Build an image, with its archive and its bill of materials."""
+    tag = f"{sbom.version()}{TARGETS[target]}"
     name = f"remora:{tag}"
-    make_image(target, name, wheels)
-    layout = FOLDER / f"layout{TARGETS[target]}"
-    shutil.rmtree(layout, ignore_errors=True)
-    buildah("push", "-q", f"localhost/{name}", f"oci:{layout}:{tag}")
     packed = FOLDER / f"remora-{tag}.tar"
-    image = archive.read(layout)
-    archive.pack(layout, image, name, packed, int(epoch()))
     tree = FOLDER / f"tree{TARGETS[target]}"
-    archive.unpack(layout, image, tree)
+    with exported(target, name) as (layout, image):
+        archive.pack(layout, image, name, packed, int(epoch()))
+        archive.unpack(layout, image, tree)
     config = FOLDER / f"config{TARGETS[target]}.json"
     config.write_text(json.dumps(image.config), encoding="utf-8")
     bill = FOLDER / f"remora-{tag}.cdx.json"
     bill.write_text(sbom.text(tree, image, int(epoch())), encoding="utf-8")
-    shutil.rmtree(layout)
-    return Built(name, packed, bill, image.layers_bytes, archive.size(tree))
+    return Built(name, packed, tree, image, bill)

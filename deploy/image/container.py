@@ -186,6 +186,7 @@ class Container:
         self.name = name
         self.output = folder / "output"
         self._root = folder / "state"
+        self._runtime: subprocess.Popen[bytes] | None = None
 
     def words(self, *words: str) -> list[str]:
         """Return a call of the runtime."""
@@ -207,14 +208,28 @@ class Container:
         """Send SIGTERM."""
         subprocess.run(self.words("kill", self.name, "TERM"), check=True)
 
-    def wait_running(self, runtime: subprocess.Popen[bytes]) -> None:
-        """Return when it runs; `runtime` is what starts it, and may give up."""
+    def start(self) -> None:
+        """Start it, and return when it runs."""
+        words = self.words("run", "--bundle", str(self.output.parent), self.name)
+        with self.output.open("wb") as output:
+            self._runtime = subprocess.Popen(words, stdout=output, stderr=output)
         deadline = time.monotonic() + START_S_MAX
         while (state := self.state()).get("status") != "running":
-            if runtime.poll() is not None or time.monotonic() > deadline:
+            if self._runtime.poll() is not None or time.monotonic() > deadline:
                 said = self.output.read_text(encoding="utf-8")
                 raise RuntimeError(f"{self.name} does not run, but is {state}: {said}")
             time.sleep(POLL_S)
+
+    def exit_code(self) -> int | None:
+        """Return how it ended; None while it runs."""
+        return None if self._runtime is None else self._runtime.poll()
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        words = self.words("kill", self.name, "KILL")
+        subprocess.run(words, check=False, stderr=subprocess.DEVNULL)
+        if self._runtime is not None:
+            self._runtime.wait()
 
 
 @contextlib.contextmanager
@@ -268,13 +283,9 @@ def run(container: Json, volumes: Sequence[Json], place: Place) -> subprocess.Co
 @contextlib.contextmanager
 def running(container: Json, volumes: Sequence[Json], place: Place) -> Iterator[Container]:
     """Start a container, and end it."""
-    with prepared(container, volumes, place) as made, made.output.open("w") as output:
-        words = made.words("run", "--bundle", str(made.output.parent), made.name)
-        with subprocess.Popen(words, stdout=output, stderr=output) as runtime:
-            try:
-                made.wait_running(runtime)
-                yield made
-            finally:
-                subprocess.run(
-                    made.words("kill", made.name, "KILL"), check=False, stderr=subprocess.DEVNULL
-                )
+    with prepared(container, volumes, place) as made:
+        try:
+            made.start()
+            yield made
+        finally:
+            made.end()
