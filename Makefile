@@ -61,7 +61,7 @@ endif
 PYTEST := $(PY) -m pytest -m '$(MARKS)'
 
 .PHONY: test unit wire soak lint
-test: setup packages-test ## every test; as root with network namespaces and iptables too
+test: setup packages-test packages-image ## every test; as root with network namespaces and iptables too
 	$(PYTEST) $(ARGS)
 
 unit: build ## pure logic and the tidy rules, in seconds
