@@ -22,13 +22,13 @@ help: ## this list
 
 # --- setup -------------------------------------------------------------------------------------
 
-.PHONY: setup build packages-build packages-run packages-test packages-bench
+.PHONY: setup build packages-build packages-run packages-test packages-bench packages-image
 setup: packages-run build ## Debian packages (as root), .venv, compiled extension
 build: $(VENV)/.built ## the extension, compiled into the source tree
 
 packages-build:
 	@.ci/packages build
-packages-run packages-test packages-bench:
+packages-run packages-test packages-bench packages-image:
 	@.ci/packages build $(@:packages-%=%)
 
 $(VENV)/.python: | packages-build
@@ -151,6 +151,16 @@ manifests: helm ## what is made of deploy/chart: plain manifests, the table of i
 
 kind: setup ## a cluster of kind with remora in it, and the end-to-end tests (ARGS='--help'); needs Docker and kind
 	deploy/kind/run $(ARGS)
+
+# --- the image -----------------------------------------------------------------------------------
+
+# The rest of the words that deploy/image knows: make image ARGS='lock', ARGS='measure'.
+.PHONY: image image-test
+image-test: setup packages-image ## builds the image (minutes, once) and runs it as a pod does (root)
+	$(PY) -m pytest -m image tests/image $(ARGS)
+
+image: packages-image build ## container image, its bill of materials and their sizes; no Docker, no registry (root)
+	$(PY) -m deploy.image $(ARGS)
 
 # --- the rest ----------------------------------------------------------------------------------
 

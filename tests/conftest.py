@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import pytest
 
@@ -14,8 +15,16 @@ from tests.support.rig import Pair, Rig, Route
 from tests.support.sockets import LOOPBACK
 
 
+# Tests that take minutes: each kind runs only when it is asked for with -m.
+ON_DEMAND: Final = {
+    "soak": "load for a minute; `make soak`",
+    "image": "builds the image and runs it; `make image-test`",
+}
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: minutes long; runs only when asked for with -m soak")
+    for name, text in ON_DEMAND.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
 
 
 def pytest_sessionstart() -> None:
@@ -26,12 +35,11 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "soak" in config.option.markexpr:
-        return
-    soaks = [item for item in items if item.get_closest_marker("soak")]
-    if soaks:
-        config.hook.pytest_deselected(items=soaks)
-        items[:] = [item for item in items if item not in soaks]
+    unasked = [name for name in ON_DEMAND if name not in config.option.markexpr]
+    left = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture
