@@ -14,7 +14,6 @@ from tests.support.mtls import FarProxy, MeshKit, NearProxy
 from tests.support.rig import Pair, Rig, Route
 from tests.support.sockets import LOOPBACK
 
-
 # Tests that take minutes: each kind runs only when it is asked for with -m.
 ON_DEMAND: Final = {
     "soak": "load for a minute; `make soak`",
