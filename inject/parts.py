@@ -144,7 +144,10 @@ def _probes() -> Json:
     return {
         "startupProbe": get("/ready", periodSeconds=1, failureThreshold=120),
         "readinessProbe": get("/ready", periodSeconds=5, failureThreshold=4),
-        "livenessProbe": get("/live", initialDelaySeconds=10, timeoutSeconds=3),
+        # Who hangs does not drain: the pod's grace would only keep it away from its restart.
+        "livenessProbe": get(
+            "/live", initialDelaySeconds=10, timeoutSeconds=3, terminationGracePeriodSeconds=5
+        ),
     }
 
 

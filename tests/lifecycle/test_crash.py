@@ -55,8 +55,8 @@ def test_a_pod_whose_proxy_crashed_gets_no_requests_until_it_is_back(node: Node)
 
 
 def test_a_proxy_that_hangs_is_replaced(node: Node) -> None:
-    """Its liveness probe fails; and it hears no SIGTERM, so that it has to be killed."""
-    pod = node.run(meshed(server(), terminationGracePeriodSeconds=2))
+    """It hears no SIGTERM, has to be killed, and the pod's own grace does not delay that."""
+    pod = node.run(meshed(server(), terminationGracePeriodSeconds=3600))
     pod.kill(PROXY, signal.SIGSTOP)
     pod.wait_for(f"liveness {PROXY} bad")
     pod.wait_for(f"started {PROXY}", count=2)
