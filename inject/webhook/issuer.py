@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from inject.webhook.pair import Pair, PairError, checked
+from proxy.identity.authority import authority_key, key_usage
 
 CA_LIFE: Final = timedelta(days=3650)
 LEAF_LIFE: Final = timedelta(days=365)
@@ -49,10 +50,10 @@ def make(names: Sequence[str], now: datetime, before: Kept | None = None) -> Kep
     leaf = (
         _builder(f"{names[0]}"[:64], bundle[0].subject, key, now, LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(alternatives, critical=False)
-        .add_extension(_issued_by(ca_key), critical=False)
+        .add_extension(authority_key(ca_key), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     pair = checked(_pem(leaf), _key_pem(key), now)
@@ -137,7 +138,7 @@ def _new_signer(
     authority = (
         _builder(name, None, key, now, CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
     older = _still_good(before, now) if before else []
@@ -171,18 +172,6 @@ def _builder(
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
-
-
-def _usage(**allowed: bool) -> x509.KeyUsage:
-    names = (
-        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
-        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-    )
-    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
-
-
-def _issued_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -174,9 +174,9 @@ def _sign_ca(
     return (
         _builder(subject, issuer, key.public_key(), timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(_key_usage(**_SIGNS), critical=True)
+        .add_extension(key_usage(**_SIGNS), critical=True)
         .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
-        .add_extension(_authority_key(signing_key), critical=False)
+        .add_extension(authority_key(signing_key), critical=False)
         .sign(signing_key, hashes.SHA256())
     )
 
@@ -194,15 +194,16 @@ def _sign_leaf(
     return (
         _builder(x509.Name([]), signer.certificate.subject, public, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(**_PROVES), critical=True)
+        .add_extension(key_usage(**_PROVES), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=True)
-        .add_extension(_authority_key(signer.key), critical=False)
+        .add_extension(authority_key(signer.key), critical=False)
         .sign(signer.key, hashes.SHA256())
     )
 
 
-def _key_usage(**allowed: bool) -> x509.KeyUsage:
+def key_usage(**allowed: bool) -> x509.KeyUsage:
+    """Return a key usage that allows what is named, and nothing else."""
     names = (
         *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
         *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
@@ -210,7 +211,8 @@ def _key_usage(**allowed: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
 
 
-def _authority_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+def authority_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    """Return the extension that says whose key signs."""
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
