@@ -59,10 +59,13 @@ ifneq ($(shell id -u),0)
 override MARKS := ($(MARKS)) and not root
 endif
 PYTEST := $(PY) -m pytest -m '$(MARKS)'
+# Tests wait more than they compute: one process more than there are cores. JOBS=0: one after the other.
+JOBS ?= $(shell expr $$(nproc) + 1)
+IN_PARALLEL := -n $(JOBS) --dist worksteal
 
 .PHONY: test unit wire soak lint
 test: setup packages-test ## every test; as root with network namespaces and iptables too
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 unit: build ## pure logic and the tidy rules, in seconds
 	$(PYTEST) tests/unit $(ARGS)
@@ -121,7 +124,7 @@ asan: setup packages-test $(ASAN)/.built ## the tests of the data plane under AS
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
-	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(ASAN_TESTS) $(ARGS)
+	    .ci/sanitized $(ASAN)/reports $(PYTEST) $(IN_PARALLEL) $(ASAN_TESTS) $(ARGS)
 
 .PHONY: fuzz
 fuzz: build ## damaged input for a minute each, sanitized (make fuzz ARGS='--seconds 600'); tests run a smoke

@@ -431,8 +431,8 @@ cdef inline void worker_dump(worker_t* w, dump_t* dump) noexcept nogil:
     w.must_wake_python = 1
 
 
-# Newcomers and those who are idle are the last to go: answers tell them, one by one, that theirs was
-# the last. Closing an idle connection may meet a request half-way.
+# `is_later`: newcomers are taken in, and idle connections left alone, because a request may be on
+# its way to them; but each answer is the last one of its connection.
 cdef inline void worker_stop_accepting(
     worker_t* w, int32_t directions, bint is_later,
 ) noexcept nogil:

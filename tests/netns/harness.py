@@ -36,6 +36,7 @@ _NUMBERS: Final = itertools.count(1)
 # Loads everything first: another user may have no right to read this Python's files.
 _AS_SOMEBODY: Final = """
 import os, sys
+import iptables.causes, iptables.validate
 from iptables.__main__ import main
 os.setgroups([])
 os.setgid(int(sys.argv[2]))
