@@ -139,6 +139,10 @@ demo: setup ## two pods and two sidecars: watch real requests being redirected, 
 bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
 	$(PY) -m bench $(ARGS)
 
+.PHONY: profile
+profile: packages-bench build ## where the worker's time goes: a flame graph, functions, system calls a request (root)
+	$(PY) -m bench.flame $(ARGS)
+
 .PHONY: gate
 gate: packages-bench build ## is a request dearer than at BASE? by instructions (make gate ARGS=HEAD~5)
 	$(PY) -m bench.gate $(ARGS)

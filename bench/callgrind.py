@@ -50,7 +50,7 @@ def counts(lines: Iterable[str]) -> Counter[str]:
     for line in lines:
         if function := _FUNCTION.match(line):
             if function[3]:
-                names[function[2]] = _named(function[3].rstrip())
+                names[function[2]] = named(function[3].rstrip())
             if not function[1]:
                 running = names[function[2]]
         elif line.startswith("calls="):
@@ -62,7 +62,7 @@ def counts(lines: Iterable[str]) -> Counter[str]:
     return found
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     """Return `module.function` for what is of the data plane, else the name as it is."""
     ours = _OURS.match(name)
     if ours is None:

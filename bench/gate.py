@@ -11,8 +11,8 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,16 +20,15 @@ from typing import Final, NamedTuple
 from bench import ROOT, callgrind, revisions
 from bench.generator import Timing, generator
 from bench.identities import identities
-from bench.peer import REMORA, Job, Peer
 from bench.proc import cpu
 from bench.revisions import RevisionError
-from bench.running import Cores, Place, Running, deployed, upstream
+from bench.running import Cores
 from bench.table import Table
+from bench.trees import placed, remora_of
 from bench.workloads import HTTP_64, HTTP_SERVICE, MTLS_64, SMALL, Workload
 
 WORKS: Final = {work.name: work for work in (SMALL, HTTP_64, HTTP_SERVICE, MTLS_64)}
 DEARER_MAX: Final = 0.03
-CONNECTIONS_MAX: Final = 500
 FUNCTIONS_MAX: Final = 8
 COUNTED: Final = Timing(seconds=4.0, warmup_seconds=2.0)
 TIMED: Final = Timing(seconds=0.6, warmup_seconds=0.15)
@@ -45,36 +44,12 @@ class Cost(NamedTuple):
     functions: dict[str, float]
 
 
-def revision(peer: Peer, root: Path, prefix: Sequence[str] = ()) -> Peer:
-    """Return remora as it is in another tree; `prefix` runs it."""
-    made = peer.command
-    assert made is not None
-
-    def command(binary: str, job: Job) -> list[str]:
-        where = ["env", f"PYTHONPATH={root}", "PYTHONSAFEPATH=1"]
-        return [*where, *prefix, *made(binary, job)]
-
-    return replace(peer, command=command)
-
-
-@contextmanager
-def _proxy(peer: Peer, workload: Workload, cores: Cores, issued: Path) -> Iterator[Running]:
-    with ExitStack() as stack:
-        port, _ = stack.enter_context(upstream(cores.load, workload.family))
-        place = Place(
-            *(port, CONNECTIONS_MAX, cores.proxy, workload.family),
-            manifests=workload.services,
-            identities=issued,
-        )
-        yield stack.enter_context(deployed(peer, workload, place))
-
-
 def instructions(root: Path, workload: Workload, cores: Cores, issued: Path) -> Cost:
     """Count the instructions of a request."""
     with tempfile.TemporaryDirectory(prefix="remora-gate-") as directory:
-        peer = revision(REMORA, root, callgrind.command(Path(directory)))
+        peer = remora_of(root, callgrind.command(Path(directory)))
         with (
-            _proxy(peer, workload, cores, issued) as proxy,
+            placed(peer, workload, cores, issued) as proxy,
             generator(proxy.port, workload, COUNTED, cores.load, issued) as warm,
         ):
             callgrind.switch(proxy.pids, on=True)
@@ -91,8 +66,8 @@ def cpu_us(
     """Measure CPU microseconds a request of each tree, in turns."""
     found: list[list[float]] = [[] for _ in roots]
     with ExitStack() as stack:
-        peers = [revision(REMORA, root) for root in roots]
-        proxies = [stack.enter_context(_proxy(peer, workload, cores, issued)) for peer in peers]
+        peers = [remora_of(root) for root in roots]
+        proxies = [stack.enter_context(placed(peer, workload, cores, issued)) for peer in peers]
         for turn in range(TURNS):
             for proxy, times in zip(proxies, found, strict=True):
                 timing = replace(TIMED, seed=turn)
