@@ -95,12 +95,12 @@ def run(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Sample]:
 def fitted(
     bench: Bench, plan: Plan, workload: Workload, number: int, rate: float
 ) -> tuple[Workload, Timing]:
-    """Fit the workload to this machine and this round."""
+    """Fit the workload to this machine and this round; `rate` is that of a half load."""
     timing = Timing(plan.seconds * workload.times, plan.warmup_seconds, seed=number)
     room = min(workload.connections, bench.connections_allowed - PROBES_MAX)
     workload = replace(workload, connections=room)
     if workload.half_of:
-        return workload, replace(timing, rate=rate)
+        return workload, replace(timing, rate=rate * workload.halves)
     if workload.idle:
         return workload, replace(timing, seconds=0, warmup_seconds=0)
     return workload, timing

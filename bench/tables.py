@@ -85,7 +85,7 @@ def _work(results: Results, workload: Workload) -> Table:
     best = results.best(workload, [p for p in peers if p not in {NONE, REMORA}])
     unit = workload.unit
     headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", f"{unit}/s"]
-    headers += ["p50 us", "p90 us", "p99 us", f"load us/{unit}"]
+    headers += ["p50 us", "p90 us", "p99 us", "p99.9 us", f"load us/{unit}"]
     rows = []
     doubted: dict[str, list[str]] = {}
     for peer in peers:
@@ -119,7 +119,7 @@ def _work_cells(results: Results, workload: Workload, peer: str, best: str | Non
         _median(results.cpu_ratio(workload, peer, "haproxy")),
         _median(results.cpu_ratio(workload, peer, best)) if best else LACKING,
         _median(rate),
-        *(_number(latency.percentile(percent) / US) for percent in (50, 90, 99)),
+        *(_number(latency.percentile(percent) / US) for percent in (50, 90, 99, 99.9)),
         _median(load),
     ]
 

@@ -60,6 +60,7 @@ class Workload:
     unit: str = "request"  # what the CPU of the proxy is divided by; "MiB" of bodies, or exchanges
     each_new: bool = False
     half_of: str = ""  # open loop at half of what the slowest peer can do at this workload
+    halves: float = 1.0  # or at so many times that half
     idle: bool = False  # only holds its connections
     head: str = ""  # of requests; a workload that has it is HTTP
     times: float = 1.0  # the usual length: a p99 wants many requests
@@ -140,6 +141,12 @@ HTTP_HALF: Final = replace(
     half_of=HTTP_64.name,
     times=2.0,
 )
+HTTP_QUARTER: Final = replace(
+    HTTP_HALF, name="http-25", title="The same at a quarter of it", halves=0.5
+)
+HTTP_THREE_QUARTERS: Final = replace(
+    HTTP_HALF, name="http-75", title="The same at three quarters of it", halves=1.5
+)
 HTTP_SCRAPE: Final = replace(
     HTTP_HALF,
     name="http-scrape",
@@ -192,7 +199,8 @@ MTLS_IDLE: Final = replace(
 WORKLOADS: Final = (
     *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
     *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
-    *(HTTP_DOWN, HTTP_UP, HTTP_NEW, HTTP_HALF, HTTP_SCRAPE),
+    *(HTTP_DOWN, HTTP_UP, HTTP_NEW),
+    *(HTTP_HALF, HTTP_QUARTER, HTTP_THREE_QUARTERS, HTTP_SCRAPE),
     *(HTTP_SERVICE, HTTP_SERVICES, HTTP_SERVICES_HALF, HTTP_CHANGES),
     *(MTLS_64, MTLS_DOWN, MTLS_UP, MTLS_HALF, MTLS_NEW, MTLS_IDLE),
 )

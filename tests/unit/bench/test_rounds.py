@@ -12,8 +12,10 @@ from bench.workloads import (
     HTTP_5000,
     HTTP_CHANGES,
     HTTP_HALF,
+    HTTP_QUARTER,
     HTTP_SCRAPE,
     HTTP_SERVICES,
+    HTTP_THREE_QUARTERS,
     IDLE,
     MTLS_64,
     MTLS_NEW,
@@ -82,6 +84,13 @@ def test_half_load_is_half_of_what_the_slowest_proxy_did() -> None:
         saturated("envoy", 30_000, 10**9),
     ]
     assert half_rate(samples, SMALL.name) == 15_000
+
+
+def test_other_open_loops_go_by_the_half_load_of_the_same_run() -> None:
+    bench = Bench(Cores(0, 1), connections_allowed=1000)
+    works = (HTTP_QUARTER, HTTP_HALF, HTTP_THREE_QUARTERS)
+    rates = [fitted(bench, plan([ENVOY], work), work, 1, 500)[1].rate for work in works]
+    assert rates == [250, 500, 750]
 
 
 def test_no_workload_opens_more_connections_than_files_allow() -> None:
