@@ -6,21 +6,31 @@
 """
 
 import random
+from itertools import count
 
-from locust import FastHttpUser, constant_throughput, task
+from locust import FastHttpUser, task
 
 ITEMS = 50
+RATE = 4  # thoughts a second of each buyer
+NUMBERS = count()
 
 
 class Buyer(FastHttpUser):
-    """Four requests a second, whatever the answers take."""
+    """Looks, thinks for a moment that is never the same, and looks again.
 
-    wait_time = constant_throughput(4)
+    With moments of one length buyers would stay in step where every answer is fast, and queue
+    behind each other; slow answers would tear them apart.
+    """
+
     connection_timeout = network_timeout = 10.0
 
     def on_start(self) -> None:
         """Choose in the same way in every run."""
-        self.dice = random.Random(1)  # noqa: S311 - which item is no secret
+        self.dice = random.Random(next(NUMBERS))  # noqa: S311 - which item is no secret
+
+    def wait_time(self) -> float:
+        """Return how long to think, in seconds."""
+        return self.dice.expovariate(RATE)
 
     @task(3)
     def look_around(self) -> None:

@@ -2,7 +2,7 @@
 
 `none`: applications call each other directly, replicas in turn. `sidecars`: each pod has remora in
 front and behind, endpoints in turn, too. `policies`: the same with remora's balancing, and with
-retries and time limits (bench/shop/objects.py). Locust asks at a fixed rate and tells what came.
+retries and time limits (bench/shop/objects.py). Locust plays the buyers and tells what they saw.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def main() -> int:
     """Run the shop in each mode and print what buyers saw."""
     parser = argparse.ArgumentParser("python -m bench.shop", description=__doc__)
     parser.add_argument(
-        "--users", type=int, default=20, help="default: 20, 4 requests a second each"
+        "--users", type=int, default=20, help="default: 20, each asks about four times a second"
     )
     parser.add_argument("--seconds", type=int, default=30, help="of each mode; default: 30")
     chosen = parser.parse_args()
