@@ -9,12 +9,12 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
-from bench import manifests
+from bench import ROOT, manifests
 from bench.asking import item_request
 from bench.build import program
 from bench.identities import CLIENT, SERVER, context
@@ -32,6 +32,7 @@ PROBES: Final = {
     HTTP.name: (item_request(16), 12, b"HTTP/1.1 200"),
     MTLS.name: (item_request(16), 12, b"HTTP/1.1 200"),
 }
+READY: Final = '"event":"ready"'  # of remora's log
 
 
 class RunError(Exception):
@@ -120,6 +121,37 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.wait()
         while session(process.pid):  # killed, but not gone at once; init buries what was forked
             time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def announced(words: Sequence[str], word: str, first: str = "") -> Iterator[int]:
+    """Run a process, from a line of it that has a word in it to the block's end; yield its id.
+
+    `first` is what it is told on stdin. RunError with its own words if it ends before.
+    """
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        cwd=ROOT,
+    )
+    with process:
+        try:
+            opened(process.stdin).write(first)
+            opened(process.stdin).flush()
+            said = []
+            for line in opened(process.stdout):
+                said.append(line)
+                if word in line:
+                    break
+            else:
+                raise RunError(f"{' '.join(words)} ended:\n{''.join(said)[-2000:]}")
+            yield process.pid
+        finally:
+            stop(process)
 
 
 @contextlib.contextmanager

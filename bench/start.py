@@ -22,11 +22,11 @@ from typing import Final, NamedTuple
 
 from bench import machine, manifests, proc
 from bench.identities import SERVER, identities
+from bench.running import READY, RunError, announced
 from bench.table import Table
 
 READY_MS_MAX: Final = 400
 INIT_MS_MAX: Final = 300
-PATIENCE_S: Final = 30.0
 
 
 class Start(NamedTuple):
@@ -62,24 +62,9 @@ def init_step(words: Sequence[str]) -> Start:
 def proxy(words: Sequence[str]) -> Start:
     """Start a proxy, wait until it is ready, and end it."""
     begun = time.monotonic()
-    with subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        assert process.stderr is not None
-        try:
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if '"event":"ready"' in line:
-                    break
-            else:
-                raise SystemExit("bench: the proxy ended:\n" + "".join(said))
-            wall_ms = (time.monotonic() - begun) * 1000
-            used, memory = proc.cpu(process.pid), proc.memory(process.pid)
-        finally:
-            process.terminate()
-        process.stderr.read()
-        process.wait(PATIENCE_S)
+    with announced(words, READY) as pid:
+        wall_ms = (time.monotonic() - begun) * 1000
+        used, memory = proc.cpu(pid), proc.memory(pid)
     return Start(wall_ms, used.total_ns / 1e6, memory)
 
 
@@ -145,7 +130,10 @@ def main() -> None:
     if os.getuid() != 0:
         sys.exit("bench: network namespaces need root")
     described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
-    starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
+    try:
+        starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
+    except (RunError, subprocess.CalledProcessError) as fault:
+        sys.exit(f"bench: {fault}")
     sys.stdout.write(f"machine: {described}\n\n{table('A pod starts', starts).markdown()}\n")
 
 

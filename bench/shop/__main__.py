@@ -18,45 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import BENCH, ROOT, machine
-from bench.running import RunError, free_ports, opened, stop
+from bench.running import READY, RunError, announced, free_ports
 from bench.shop import objects
 from bench.shop.places import FRONT, NAMESPACE, Replica, replicas
 from bench.table import Table
 
 MODES: Final = ("none", "sidecars", "policies")
 PERCENTILES: Final = (50, 90, 99, 99.9)
-READY: Final = '"event":"ready"'
 EXIT_FAILED: Final = 1
 EXIT_UNAVAILABLE: Final = 69
-
-
-@contextmanager
-def started(words: Sequence[str], ready: str, first: str = "") -> Iterator[None]:
-    """Run a process from its word that it is ready to the block's end."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
-        with process:
-            try:
-                opened(process.stdin).write(first)
-                opened(process.stdin).flush()
-                for line in opened(process.stdout):
-                    log.write(line)
-                    if ready in line:
-                        break
-                else:
-                    log.seek(0)
-                    raise RunError(f"{' '.join(words)} ended:\n{log.read()[-2000:]}")
-                yield
-            finally:
-                stop(process)
 
 
 def sidecar(replica: Replica, app: int, inbound: int, door: int, directory: Path) -> list[str]:
@@ -91,9 +61,9 @@ def shop(mode: str) -> Iterator[str]:
             wiring["doors"] = {pod.name: (pod.host, doors[pod.name]) for pod in pods}
             for pod in pods:
                 of_pod = (apps[pod.name], inbound[pod.name], doors[pod.name])
-                stack.enter_context(started(sidecar(pod, *of_pod, directory), READY))
+                stack.enter_context(announced(sidecar(pod, *of_pod, directory), READY))
         words = [sys.executable, "-m", "bench.shop.apps"]
-        stack.enter_context(started(words, "ready", json.dumps(wiring) + "\n"))
+        stack.enter_context(announced(words, "ready", json.dumps(wiring) + "\n"))
         port = (apps if mode == "none" else inbound)[front.name]
         yield f"http://{front.host}:{port}"
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from inject.webhook.pair import Pair, PairError, checked
-from proxy.identity.authority import authority_key, key_usage
+from proxy.identity.authority import authority_key, key_pem, key_usage, pem
 
 CA_LIFE: Final = timedelta(days=3650)
 LEAF_LIFE: Final = timedelta(days=365)
@@ -56,8 +56,8 @@ def make(names: Sequence[str], now: datetime, before: Kept | None = None) -> Kep
         .add_extension(authority_key(ca_key), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    pair = checked(_pem(leaf), _key_pem(key), now)
-    return Kept(pair, b"".join(map(_pem, bundle)), _key_pem(ca_key))
+    pair = checked(pem(leaf), key_pem(key), now)
+    return Kept(pair, b"".join(map(pem, bundle)), key_pem(ca_key))
 
 
 def why_due(kept: Kept, names: Sequence[str], now: datetime) -> str:
@@ -171,18 +171,6 @@ def _builder(
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-    )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
     )
 
 

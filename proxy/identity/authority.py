@@ -93,8 +93,8 @@ class Authority:
             raise AuthorityError(f"{identity} is not in the trust domain {self.trust_domain}")
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _sign_leaf(self._signer, key.public_key(), identity, lifetime, dns)
-        chain = _pem(leaf) + _pem(self._signer.certificate)
-        return Issued(_key_pem(key), chain, self.bundle, leaf)
+        chain = pem(leaf) + pem(self._signer.certificate)
+        return Issued(key_pem(key), chain, self.bundle, leaf)
 
 
 def write_svid(folder: Path, issued: Issued) -> None:
@@ -138,8 +138,8 @@ def _make_signers(folder: Path, trust_domain: str) -> None:
     intermediate = _sign_ca(Signer(root_key, root), key, name, trust_domain, INTERMEDIATE_DAYS)
     made = (("root", root_key, root), ("intermediate", key, intermediate))
     for stem, secret, certificate in made:
-        _write(folder / f"{stem}.key", _key_pem(secret), mode=0o600)
-        _write(folder / f"{stem}.crt", _pem(certificate))
+        _write(folder / f"{stem}.key", key_pem(secret), mode=0o600)
+        _write(folder / f"{stem}.crt", pem(certificate))
 
 
 def _builder(
@@ -234,11 +234,13 @@ def _read_signer(folder: Path, stem: str) -> Signer:
     return Signer(key, certificate)
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
+def pem(certificate: x509.Certificate) -> bytes:
+    """Return a certificate as text."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a key as text, without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
