@@ -103,8 +103,14 @@ def load_openssl(functions: Mapping[str, int]) -> list[str]:
 def openssl_functions() -> list[str]:
     """Return the names of the functions that the workers call."""
 
-def alpn_callback() -> int:
-    """Return the address of the workers' choice of a protocol (SSL_CTX_alpn_select_cb_func)."""
+def openssl_callbacks(wants_keys: bool) -> tuple[int, int, int, str]:
+    """Return the functions that contexts call, and what the workers use secrets with.
+
+    Addresses of their choice of a protocol (SSL_CTX_alpn_select_cb_func), and of their ears for
+    traffic secrets (SSL_CTX_keylog_cb_func) and for what is agreed on besides
+    (SSL_CTX_set_msg_callback); the version of the libcrypto that `wants_keys` opens. Without it, or
+    where there is none that does what it should, 0, 0 and "": records stay with OpenSSL.
+    """
 
 class Denial(NamedTuple):
     """What a policy had to say of a request or a connection; words are cut as in `Request`."""

@@ -11,12 +11,12 @@ cimport cython
 
 from collections import namedtuple
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from proxy._fleet cimport backend_read, endpoint_read
-from proxy._peers cimport answer_new, openssl_take, questions_take
+from proxy._peers cimport answer_new, callbacks_new, openssl_take, questions_take
 from proxy._policy cimport (
     denials_take, policies_free, snapshot_set_policies, snapshot_set_probes,
 )
@@ -40,7 +40,7 @@ from proxy.fast.messages cimport (
     COMMAND_CLOSE_ALL, COMMAND_CLOSE_ONE, COMMAND_DUMP, COMMAND_LISTEN, COMMAND_PEER,
     COMMAND_RECORDS, COMMAND_STOP_ACCEPTING, command_t, dump_t, record_t, request_record_t,
 )
-from proxy.fast.openssl cimport OPENSSL_COUNT, alpn_select, openssl_names
+from proxy.fast.openssl cimport OPENSSL_COUNT, openssl_names
 from proxy.fast.platform cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, SIG_SETMASK, aligned_zeroed, close, eventfd, pthread_create,
     pthread_join, pthread_setname_np, pthread_sigmask, pthread_t, read, sigfillset, sigset_t,
@@ -137,7 +137,6 @@ cdef object record_to_python(const record_t* record, list services):
 
 
 def load_openssl(functions):
-    """Take over the addresses of OpenSSL's functions, by name; returns the names that lack."""
     return openssl_take(functions)
 
 
@@ -145,8 +144,8 @@ def openssl_functions():
     return [openssl_names[i].decode("ascii") for i in range(OPENSSL_COUNT)]
 
 
-def alpn_callback():
-    return <uintptr_t>alpn_select
+def openssl_callbacks(wants_keys):
+    return callbacks_new(wants_keys)
 
 
 cdef object request_to_python(const request_record_t* record, list services):

@@ -1,13 +1,18 @@
 # cython: language_level=3, cdivision=True
 #
-# Certificates on their way to Python, and its answers on their way back: for _fastpath.pyx only.
+# Certificates on their way to Python, and its answers on their way back; what OpenSSL and the data
+# plane know of each other. For _fastpath.pyx only.
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcpy
 
+from proxy.fast.crypto cimport crypto_open
+from proxy.fast.keys_check cimport keys_work
 from proxy.fast.limits cimport SHA256_BYTES, SPIFFE_ID_BYTES_MAX
 from proxy.fast.messages cimport peer_answer_t, peer_question_t
-from proxy.fast.openssl cimport OPENSSL_COUNT, openssl, openssl_names, openssl_set
+from proxy.fast.openssl cimport (
+    OPENSSL_COUNT, alpn_select, keylog, message_seen, openssl, openssl_names, openssl_set,
+)
 from proxy.fast.ring cimport ring_peek, ring_take
 from proxy.fast.types cimport worker_t
 from proxy.fast.worker cimport worker_wake
@@ -24,6 +29,15 @@ cdef inline list openssl_take(functions):
         else:
             missing.append(name)
     return missing
+
+
+# What contexts call of ours, and the libcrypto that is used with it: see _fastpath.pyi.
+cdef inline tuple callbacks_new(bint wants_keys):
+    cdef const char* version = crypto_open() if wants_keys else NULL
+    if version == NULL or not keys_work():
+        return <uintptr_t>alpn_select, 0, 0, ""
+    return (<uintptr_t>alpn_select, <uintptr_t>keylog, <uintptr_t>message_seen,
+            version.decode("ascii", "replace"))
 
 
 # The DER of an X509.

@@ -25,6 +25,7 @@ from proxy.events import Events
 from proxy.faults import Faults
 from proxy.listeners import Listener, close_all, open_listeners
 from proxy.logs import Log
+from proxy.mesh_options import AUTO
 from proxy.pod import pod_facts
 from proxy.process import (
     connections_for,
@@ -174,15 +175,16 @@ async def _serve(running: Running, signals: "_Signals") -> int:
 def _keeper(settings: Config, log: Log) -> "Keeper | None":
     if settings.mesh.identity is None:
         return None
-    alpn_callback = load_openssl()
+    callbacks = load_openssl(own_records=settings.mesh.records == AUTO)
     from proxy.identity.keeper import Keeper  # noqa: PLC0415 - OpenSSL, only where it is wanted
 
-    keeper = Keeper(settings.mesh.identity, alpn_callback, log)
+    keeper = Keeper(settings.mesh.identity, callbacks, log)
     log.info(
         "identity",
         identity=str(keeper.material.identity),
         not_after=keeper.material.not_after.isoformat(),
         mode=settings.mesh.mode,
+        records=callbacks.libcrypto or "as the handshake",
     )
     return keeper
 

@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from proxy import _fastpath
 from proxy._fastpath import Connection, Denial, Request
@@ -16,6 +16,9 @@ from proxy.listeners import Listener
 from proxy.snapshot import Draft, target_indexes
 from proxy.traffic.rows import NOTHING as NO_TRAFFIC
 from proxy.traffic.rows import Traffic
+
+if TYPE_CHECKING:
+    from proxy.symbols import Callbacks
 
 __all__ = [
     "BackendState",
@@ -76,15 +79,16 @@ _LOOK_S_MIN: Final = 0.001
 _LOOK_S_MAX: Final = 0.02
 
 
-def load_openssl() -> int:
-    """Give the workers OpenSSL's functions; returns the address of their choice of a protocol.
+def load_openssl(*, own_records: bool) -> "Callbacks":
+    """Give the workers OpenSSL's functions; returns what contexts must call of theirs.
 
-    Raises StartError when the installed version lacks one of them.
+    `own_records`: let them read and write TLS records after the handshake themselves, where the
+    system has a libcrypto for it. Raises StartError when the installed OpenSSL lacks a function.
     """
     from proxy import symbols  # noqa: PLC0415 - a proxy without an identity does not load OpenSSL
 
     _fastpath.load_openssl(symbols.addresses(_fastpath.openssl_functions()))
-    return _fastpath.alpn_callback()
+    return symbols.Callbacks(*_fastpath.openssl_callbacks(own_records))
 
 
 class NoAnswerError(Exception):

@@ -19,6 +19,10 @@ STRICT: Final = "strict"
 MODES: Final = (DISABLE, PERMISSIVE, STRICT)
 
 
+# Who reads and writes TLS records after the handshake.
+AUTO: Final = "auto"
+OPENSSL: Final = "openssl"
+
 # In place of an identity: a port of a meshed endpoint that takes plaintext.
 PLAIN: Final = ""
 
@@ -142,9 +146,21 @@ SERVER_FIRST_WAIT: Final = Option(
     help="permissive only: how long the first word of an application is\n"
     "held back for a peer that may be about to begin mesh TLS",
 )
+TLS_RECORDS: Final = Option(
+    flag="--tls-records",
+    parse=values.choice(AUTO, OPENSSL),
+    default=AUTO,
+    metavar="WHO",
+    help="who reads and writes after a handshake: auto (we, with the ciphers\n"
+    "of the system's libcrypto if it has one: a sixth of the memory) or\n"
+    "openssl (the OpenSSL of the handshake)",
+)
 GROUP: Final = Group(
     "Mesh TLS",
-    (IDENTITY, MTLS, MTLS_PORTS, PROBES, MESH, LISTEN_MTLS, TLS_TIMEOUT, SERVER_FIRST_WAIT),
+    (
+        *(IDENTITY, MTLS, MTLS_PORTS, PROBES, MESH, LISTEN_MTLS, TLS_TIMEOUT, SERVER_FIRST_WAIT),
+        TLS_RECORDS,
+    ),
 )
 
 
@@ -160,6 +176,7 @@ class MeshConfig:
     forwards: tuple[Forward, ...]
     tls_ms: int
     server_first_ms: int
+    records: str = AUTO
 
     def settings(self) -> dict[str, int]:
         """Return what a snapshot holds of it as plain numbers."""
@@ -177,6 +194,7 @@ def read_mesh(reader: Reader) -> MeshConfig:
         forwards=reader.many(LISTEN_MTLS),
         tls_ms=reader.one(TLS_TIMEOUT),
         server_first_ms=reader.one(SERVER_FIRST_WAIT),
+        records=reader.one(TLS_RECORDS),
     )
 
 

@@ -5,10 +5,20 @@ table is complete or there is no TLS: a wheel that lost a function is named, wit
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from cryptography.hazmat.bindings._rust import _openssl
 
 from proxy.errors import EXIT_SOFTWARE, StartError
+
+
+class Callbacks(NamedTuple):
+    """Functions of the workers that OpenSSL calls, as addresses, and what they make of it."""
+
+    alpn: int  # which protocol is chosen
+    keylog: int  # where traffic secrets go; 0: nowhere, records stay with OpenSSL
+    message: int  # what is agreed on besides; 0 as well
+    libcrypto: str  # what the workers read and write records with; "": with OpenSSL
 
 
 def addresses(names: Iterable[str]) -> dict[str, int]:

@@ -148,8 +148,24 @@ cdef enum:
     # Where a read lands: what a TLS read of BUF_BYTES can become, with the rest of a record that
     # was not whole before (RFC 8446 section 5.2: at most 2^14 + 256 bytes).
     SCRATCH_BYTES = 49664
+    # A record of TLS 1.3: what it may hold, what may stand behind its head (RFC 8446 section 5).
+    RECORD_PLAIN_BYTES_MAX = 16384
+    RECORD_CIPHER_BYTES_MAX = 16640
+    # What a record takes besides what it holds: head, content type, tag.
+    RECORD_EXTRA_BYTES = 22
+    # Of SHA-384, the largest of our suites; of all of them (RFC 8446 section 7.3).
+    SECRET_BYTES_MAX = 48
+    IV_BYTES = 12
+    # Records under one key. AES-GCM bears 2^24.5 of them (RFC 8446 section 5.5).
+    KEY_RECORDS_MAX = 8388608
+    # Records of data in a row that say nothing: as many as OpenSSL bears.
+    TLS_EMPTY_RECORDS_MAX = 32
+    # Tickets, new keys and the like between two words of what was read at once: 11 us each.
+    TLS_CONTROL_RECORDS_MAX = 64
     # Plaintext given to TLS at once: four records.
     TLS_WRITE_BYTES_MAX = 65536
+    # The same as records, 22 bytes longer each, with new keys before one and an alert behind.
+    SEALED_BYTES = 65792
     # Records that a socket did not take: a write, and what TLS itself answers meanwhile. A peer
     # that asks for new keys and reads no answer must not fill our memory.
     TLS_UNSENT_BYTES_MAX = 262144

@@ -25,6 +25,8 @@ cdef extern from *:
         F(SSL_get_error, int, (void *, int)) \\
         F(SSL_get_verify_result, long, (void *)) \\
         F(SSL_get_peer_certificate, void *, (void *)) \\
+        F(SSL_get_current_cipher, const void *, (const void *)) \\
+        F(SSL_CIPHER_get_name, const char *, (const void *)) \\
         F(SSL_get0_alpn_selected, void, (void *, const unsigned char **, unsigned int *)) \\
         F(BIO_s_mem, void *, (void)) \\
         F(BIO_new, void *, (void *)) \\
@@ -48,6 +50,61 @@ cdef extern from *:
     enum { REMORA_OPENSSL_COUNT = sizeof remora_openssl_names / sizeof *remora_openssl_names };
     static inline void remora_openssl_set(int i, void *function) {
         memcpy((char *)&remora_openssl + i * sizeof(void *), &function, sizeof(void *));
+    }
+
+    /* Where the traffic secrets of the handshake of this thread go: two buffers of 48 bytes with
+       their lengths, of the client's words and of the server's; NULL: they are not wanted. */
+    typedef struct {
+        unsigned char *client, *client_bytes, *server, *server_bytes;
+        unsigned char *is_special;      /* set: the sides agreed on something that changes records */
+    } remora_ears_t;
+    static __thread remora_ears_t remora_ears;
+    static inline void remora_listen(unsigned char *client, unsigned char *client_bytes,
+                                     unsigned char *server, unsigned char *server_bytes,
+                                     unsigned char *is_special) {
+        remora_ears = (remora_ears_t){client, client_bytes, server, server_bytes, is_special};
+    }
+    static inline int remora_digit(char c) {
+        return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+             : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    }
+    /* A line of the NSS key log: label, client's random, secret (draft-ietf-tls-keylogfile). It
+       goes nowhere but into the connection whose handshake this thread is in. */
+    __attribute__((unused))
+    static void remora_keylog(const void *ssl, const char *line) {
+        static const char of_client[] = "CLIENT_TRAFFIC_SECRET_0 ";
+        static const char of_server[] = "SERVER_TRAFFIC_SECRET_0 ";
+        int is_client = strncmp(line, of_client, sizeof of_client - 1) == 0;
+        unsigned char *target = is_client ? remora_ears.client : remora_ears.server;
+        unsigned char *length = is_client ? remora_ears.client_bytes : remora_ears.server_bytes;
+        const char *at;
+        unsigned int n = 0;
+        (void)ssl;
+        if (target == NULL || (!is_client && strncmp(line, of_server, sizeof of_server - 1) != 0))
+            return;
+        at = strchr(line + sizeof of_client - 1, ' ');
+        if (at == NULL)
+            return;
+        for (at++; n < 48 && remora_digit(at[0]) >= 0 && remora_digit(at[1]) >= 0; at += 2)
+            target[n++] = (unsigned char)(remora_digit(at[0]) << 4 | remora_digit(at[1]));
+        *length = (*at == '\\0' && (n == 32 || n == 48)) ? (unsigned char)n : 0;
+    }
+
+    /* What the sides agreed on stands in EncryptedExtensions (RFC 8446 section 4.3.1). A length of
+       records (RFC 6066 section 4, RFC 8449) is not for us, nor is whatever we have not heard of. */
+    __attribute__((unused))
+    static void remora_message(int is_written, int version, int content, const void *message,
+                               size_t length, void *ssl, void *arg) {
+        const unsigned char *at = message;
+        size_t i, type;
+        (void)is_written; (void)version; (void)ssl; (void)arg;
+        if (remora_ears.is_special == NULL || content != 22 || length < 6 || at[0] != 8)
+            return;
+        for (i = 6; i + 4 <= length; i += 4 + ((size_t)at[i + 2] << 8 | at[i + 3])) {
+            type = (size_t)at[i] << 8 | at[i + 1];
+            if (type != 0 && type != 10 && type != 16)  /* server_name, supported_groups, ALPN */
+                *remora_ears.is_special = 1;
+        }
     }
 
     /* The one of the offered protocols that we like best. One that offers none, or others, is
@@ -90,6 +147,8 @@ cdef extern from *:
         int (*SSL_get_error)(void* ssl, int result) noexcept nogil
         long (*SSL_get_verify_result)(void* ssl) noexcept nogil
         void* (*SSL_get_peer_certificate)(void* ssl) noexcept nogil
+        const void* (*SSL_get_current_cipher)(const void* ssl) noexcept nogil
+        const char* (*SSL_CIPHER_get_name)(const void* cipher) noexcept nogil
         void (*SSL_get0_alpn_selected)(
             void* ssl, const uint8_t** name, unsigned int* length) noexcept nogil
         void* (*BIO_s_mem)() noexcept nogil
@@ -111,7 +170,12 @@ cdef extern from *:
     const char** openssl_names "remora_openssl_names"
     int OPENSSL_COUNT "REMORA_OPENSSL_COUNT"
     void openssl_set "remora_openssl_set"(int i, void* function) nogil
+    void listen_for_secrets "remora_listen"(
+        uint8_t* client, uint8_t* client_bytes, uint8_t* server, uint8_t* server_bytes,
+        uint8_t* is_special) nogil
     void* alpn_select "((void *)remora_alpn_select)"
+    void* keylog "((void *)remora_keylog)"
+    void* message_seen "((void *)remora_message)"
     const uint8_t* alpn_http "remora_alpn_http"
     const uint8_t* alpn_any "remora_alpn_any"
     const uint8_t* alpn_tcp "remora_alpn_tcp"

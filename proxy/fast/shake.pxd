@@ -28,7 +28,7 @@ from proxy.fast.ring cimport ring_peek, ring_post, ring_reserve, ring_take
 from proxy.fast.side cimport side_decrypt, side_flush, side_note_read, side_push
 from proxy.fast.snapshot cimport mesh_t
 from proxy.fast.stats cimport count, observe
-from proxy.fast.tls cimport tls_feed, tls_shake
+from proxy.fast.tls cimport tls_end_handshake, tls_feed, tls_shake, tls_take_over
 from proxy.fast.types cimport (
     PEER_ASKED, PEER_KNOWN, PEER_REFUSED, TLS_ASKING, TLS_OPEN, TLS_SHAKING, conn_t, peer_t,
     side_t, tls_t, worker_t,
@@ -138,7 +138,11 @@ cdef inline int shake_judge(
 # OpenSSL has what it wants: keep what the peer said behind its handshake, and look who it is.
 cdef inline int shake_finish(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
-    cdef uint32_t n = side_decrypt(w, side)
+    cdef uint32_t n
+    if not tls_take_over(tls):
+        tls.failure = TLS_FAILED_RESOURCES
+        return FP_DONE
+    n = side_decrypt(w, side)
     if side_push(w, side) != FP_OK:             # what TLS answers to what stood behind it
         tls.failure = TLS_FAILED_CLOSED
         return FP_DONE
@@ -148,7 +152,10 @@ cdef inline int shake_finish(worker_t* w, side_t* side) noexcept nogil:
         return FP_DONE
     if tls.plain != NULL:
         side.is_readable = 1
-    return shake_meet(w, tls)
+    if shake_meet(w, tls) != FP_OK:
+        return FP_DONE
+    tls_end_handshake(tls)
+    return FP_OK
 
 
 # More of the peer's side of the handshake, from the socket. FP_DONE: it went away.
@@ -201,11 +208,8 @@ cdef inline int shake_pump(
 
 # What the downstream said it speaks, by ALPN: HANDLING_DETECT for what must be looked at.
 cdef inline uint8_t shake_inner(const tls_t* tls, bint* is_http) noexcept nogil:
-    cdef const uint8_t* name = NULL
-    cdef unsigned int length = 0
-    openssl.SSL_get0_alpn_selected(tls.ssl, &name, &length)
-    is_http[0] = length == 15 or length == 8    # remora-http/1.1, http/1.1
-    return HANDLING_OPAQUE if length == 10 else HANDLING_DETECT     # remora-tcp
+    is_http[0] = tls.alpn_bytes == 15 or tls.alpn_bytes == 8    # remora-http/1.1, http/1.1
+    return HANDLING_OPAQUE if tls.alpn_bytes == 10 else HANDLING_DETECT     # remora-tcp
 
 
 # Python's answer. Takes over `answer`.

@@ -22,10 +22,11 @@ from proxy.fast.platform cimport (
 from proxy.fast.reasons cimport (
     FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_NONE, TLS_FAILED_PROTOCOL, TLS_FAILED_RESOURCES,
 )
+from proxy.fast.records cimport TLS_READ_AGAIN, TLS_READ_END
 from proxy.fast.stats cimport count_many, uncount
 from proxy.fast.tls cimport (
-    TLS_READ_AGAIN, TLS_READ_END, tls_feed, tls_free, tls_is_drained, tls_output,
-    tls_output_taken, tls_read, tls_say_end, tls_trim, tls_write,
+    tls_feed, tls_free, tls_is_drained, tls_output, tls_output_taken, tls_read, tls_say_end,
+    tls_trim, tls_write,
 )
 from proxy.fast.types cimport FD_VOID, TLS_OPEN, buf_t, conn_t, side_t, tls_t, worker_t
 from libc.string cimport memcpy
@@ -37,11 +38,11 @@ cdef inline void side_note_read(side_t* side, int64_t n, uint32_t limit) noexcep
         side.is_readable = side.is_hungup | side.is_urgent
 
 
-# Send what OpenSSL wrote; keep what the socket does not take. FP_DONE: errno says why.
+# Send what TLS wrote; keep what the socket does not take. FP_DONE: errno says why.
 cdef inline int side_push(worker_t* w, side_t* side) noexcept nogil:
     cdef tls_t* tls = side.tls
     cdef char* data = NULL
-    cdef uint32_t length = tls_output(tls, &data)
+    cdef uint32_t length = tls_output(w, tls, &data)
     cdef int64_t sent = 0
     if length == 0:
         return FP_OK
@@ -96,7 +97,7 @@ cdef inline uint32_t side_decrypt(worker_t* w, side_t* side) noexcept nogil:
     cdef int n = 1
     while n > 0:
         FP_ASSERT(total < SCRATCH_BYTES)
-        n = tls_read(tls, w.scratch + total, SCRATCH_BYTES - total)
+        n = tls_read(w, tls, w.scratch + total, SCRATCH_BYTES - total)
         if n > 0:
             total += <uint32_t>n
             if tls_is_drained(tls):
@@ -209,7 +210,7 @@ cdef inline int64_t side_send(
         return -1
     if length > TLS_WRITE_BYTES_MAX:
         length = TLS_WRITE_BYTES_MAX
-    if not tls_write(side.tls, source, length):
+    if not tls_write(w, side.tls, source, length):
         set_errno(EPROTO)
         return -1
     if side_push(w, side) != FP_OK:
@@ -222,7 +223,7 @@ cdef inline int64_t side_send(
 cdef inline int side_shutdown(worker_t* w, side_t* side) noexcept nogil:
     cdef int status
     if side.tls != NULL:
-        tls_say_end(side.tls)
+        tls_say_end(w, side.tls)
         if side_push(w, side) != FP_OK:
             return FP_DONE
         status = side_flush(w, side)
@@ -234,7 +235,7 @@ cdef inline int side_shutdown(worker_t* w, side_t* side) noexcept nogil:
 # The socket is about to be closed in good order: say so within TLS, if there is room for it.
 cdef inline void side_say_end(worker_t* w, side_t* side) noexcept nogil:
     if side.tls != NULL and side.tls.state == TLS_OPEN and side.tls.unsent == NULL:
-        tls_say_end(side.tls)
+        tls_say_end(w, side.tls)
         side_push(w, side)
 
 

@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, nonecheck=False
 #
-# L5. TLS as a codec: records in, plaintext out, and the other way. It knows no socket.
+# L5. TLS as a codec: records in, plaintext out, and the other way. It knows no socket. OpenSSL
+# makes the handshake; behind it records.pxd takes over, or OpenSSL goes on (crypto.pxd: where).
 #
 # Rule 1: OpenSSL reads from the memory that it was fed, which is read to its end before the next
 #         call returns to the loop: what is left of a record stands in OpenSSL's own buffer.
@@ -8,23 +9,29 @@
 #         neither of them holds anything while nothing moves, and idle connections are small.
 # Rule 3: after a failure nothing is asked of it any more but its last alert.
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport strcmp
 
 from proxy.fast.buf cimport buf_give
+from proxy.fast.crypto cimport (
+    CIPHER_AES_128_GCM, CIPHER_AES_256_GCM, CIPHER_CHACHA20_POLY1305, CIPHER_COUNT,
+)
+from proxy.fast.keyring cimport keys_t
 from proxy.fast.limits cimport BUF_BYTES, TLS_KEPT_BYTES_MAX
-from proxy.fast.openssl cimport SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN, openssl
+from proxy.fast.openssl cimport (
+    SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN, listen_for_secrets, openssl,
+)
 from proxy.fast.platform cimport CLOCK_MONOTONIC, clock_us
 from proxy.fast.reasons cimport (
     FP_AGAIN, FP_DONE, FP_OK, TLS_FAILED_CLOSED, TLS_FAILED_EXPIRED, TLS_FAILED_NONE,
     TLS_FAILED_NOT_YET_VALID, TLS_FAILED_NO_CERTIFICATE, TLS_FAILED_PROTOCOL, TLS_FAILED_REFUSED,
     TLS_FAILED_UNTRUSTED, TLS_FAILED_USAGE, TLS_FAILED_VERSION,
 )
+from proxy.fast.records cimport (
+    ALERT_CLOSE_NOTIFY, ALERT_WARNING, TLS_READ_AGAIN, TLS_READ_END, TLS_READ_FAILED,
+    records_begin, records_feed, records_free, records_output, records_read, records_say_alert, records_write,
+)
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.types cimport TLS_SHAKING, tls_t, worker_t
-
-cdef enum:                      # what tls_read() returns beside a length
-    TLS_READ_END = 0            # close_notify
-    TLS_READ_AGAIN = -1         # nothing before more was fed
-    TLS_READ_FAILED = -2        # tls.failure says why
 
 cdef enum:                      # openssl/sslerr.h: reasons; from 1000 on alerts of the peer
     SSL_R_NO_SHARED_CIPHER = 193
@@ -88,6 +95,9 @@ cdef inline void tls_free(worker_t* w, tls_t* tls) noexcept nogil:
         buf_give(&w.bufs, tls.plain)
     if tls.unsent != NULL:
         buf_give(&w.bufs, tls.unsent)
+    if w.sealed_by == tls:                      # whoever is given this place has said nothing yet
+        w.sealed_by = NULL
+    records_free(w, tls)
     openssl.SSL_free(tls.ssl)
     slab_give(&w.tlss, tls)
 
@@ -120,7 +130,11 @@ cdef inline uint8_t tls_failure_of(tls_t* tls) noexcept nogil:
 # They are read where they are. A source that stays would save four small allocations, and be a
 # place in memory that is cold whenever its connection is served: that costs more (bench/README.md).
 cdef inline bint tls_feed(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
-    cdef void* memory = openssl.BIO_new_mem_buf(source, <int>length)
+    cdef void* memory
+    if tls.has_keys:
+        records_feed(tls, <const uint8_t*>source, length)
+        return True
+    memory = openssl.BIO_new_mem_buf(source, <int>length)
     if memory == NULL:
         return False
     openssl.BIO_set_mem_eof_return(memory, -1)              # at its end: come again, no EOF
@@ -132,15 +146,82 @@ cdef inline bint tls_feed(tls_t* tls, const char* source, uint32_t length) noexc
 # Has all that it was fed been read?
 cdef inline bint tls_is_drained(tls_t* tls) noexcept nogil:
     cdef char* data = NULL
+    if tls.has_keys:
+        return tls.records.fed_bytes == 0 and tls.partial == NULL
     return openssl.BIO_get_mem_data(tls.source, &data) == 0
+
+
+# Has the handshake told us what its keys are made of, and is all that was agreed on ours to do?
+cdef inline bint tls_may_take_over(const tls_t* tls) noexcept nogil:
+    return (tls.records.read.secret_bytes > 0 and tls.records.write.secret_bytes > 0
+            and not tls.stays and tls.records.cipher != CIPHER_COUNT)
+
+
+# Forget what OpenSSL wrote. A server's last words are two tickets, under its first record numbers:
+# nobody may resume, nobody has seen them, and so `records` can begin with these numbers itself.
+cdef inline void tls_drop_output(tls_t* tls) noexcept nogil:
+    cdef char trash[TLS_KEPT_BYTES_MAX]
+    while openssl.BIO_read(tls.target, trash, TLS_KEPT_BYTES_MAX) > 0:
+        pass
+
+
+# Which cipher was agreed on: CIPHER_*, CIPHER_COUNT for another.
+cdef inline uint8_t tls_cipher(const tls_t* tls) noexcept nogil:
+    cdef const char* name = openssl.SSL_CIPHER_get_name(openssl.SSL_get_current_cipher(tls.ssl))
+    if strcmp(name, b"TLS_AES_128_GCM_SHA256") == 0:
+        return CIPHER_AES_128_GCM
+    if strcmp(name, b"TLS_AES_256_GCM_SHA384") == 0:
+        return CIPHER_AES_256_GCM
+    if strcmp(name, b"TLS_CHACHA20_POLY1305_SHA256") == 0:
+        return CIPHER_CHACHA20_POLY1305
+    return CIPHER_COUNT
+
+
+# The handshake is over, and what it wrote was sent: go on without OpenSSL, if its secrets are
+# known. What was fed and not read yet is `records`' to read. False: no memory.
+cdef inline bint tls_take_over(tls_t* tls) noexcept nogil:
+    cdef char* data = NULL
+    cdef long length = openssl.BIO_get_mem_data(tls.source, &data)
+    cdef const uint8_t* name = NULL
+    cdef unsigned int name_bytes = 0
+    openssl.SSL_get0_alpn_selected(tls.ssl, &name, &name_bytes)
+    tls.alpn_bytes = <uint8_t>name_bytes
+    if not tls_may_take_over(tls):
+        return True
+    if not records_begin(tls):
+        return False
+    records_feed(tls, <const uint8_t*>data, <uint32_t>length if length > 0 else 0)
+    tls.has_keys = 1
+    return True
+
+
+# Whoever wanted to see the handshake's certificate has: OpenSSL's part is over. Its connection is
+# freed within the tick, unlike all else, because nothing of it is left: no caller further up holds
+# more than `tls`, and whoever looks at tls.ssl asks has_keys before.
+cdef inline void tls_end_handshake(tls_t* tls) noexcept nogil:
+    if not tls.has_keys:
+        return
+    openssl.SSL_free(tls.ssl)
+    tls.ssl = NULL
+    tls.source = NULL
+    tls.target = NULL
 
 
 # A step of the handshake. FP_OK: it is over. FP_AGAIN: it needs more. FP_DONE: it failed.
 cdef inline int tls_shake(tls_t* tls) noexcept nogil:
+    cdef keys_t* client = &tls.records.read if tls.is_server else &tls.records.write
+    cdef keys_t* server = &tls.records.write if tls.is_server else &tls.records.read
     cdef int result
     tls_forget_errors()
+    listen_for_secrets(
+        client.secret, &client.secret_bytes, server.secret, &server.secret_bytes,
+        &tls.stays)
     result = openssl.SSL_do_handshake(tls.ssl)
+    listen_for_secrets(NULL, NULL, NULL, NULL, NULL)
     if result == 1:
+        tls.records.cipher = tls_cipher(tls)
+        if tls.is_server and tls_may_take_over(tls):
+            tls_drop_output(tls)
         return FP_OK
     if openssl.SSL_get_error(tls.ssl, result) == SSL_ERROR_WANT_READ:
         return FP_AGAIN
@@ -150,8 +231,12 @@ cdef inline int tls_shake(tls_t* tls) noexcept nogil:
 
 
 # Plaintext of one record at most; returns its length, or TLS_READ_*.
-cdef inline int tls_read(tls_t* tls, char* target, uint32_t room) noexcept nogil:
+cdef inline int tls_read(
+    worker_t* w, tls_t* tls, char* target, uint32_t room,
+) noexcept nogil:
     cdef int n, error
+    if tls.has_keys:
+        return records_read(w, tls, <uint8_t*>target, room)
     tls_forget_errors()
     n = openssl.SSL_read(tls.ssl, target, <int>room)
     if n > 0:
@@ -166,23 +251,33 @@ cdef inline int tls_read(tls_t* tls, char* target, uint32_t room) noexcept nogil
 
 
 # Encrypt all of it; the records wait in the target. False: it cannot.
-cdef inline bint tls_write(tls_t* tls, const char* source, uint32_t length) noexcept nogil:
+cdef inline bint tls_write(
+    worker_t* w, tls_t* tls, const char* source, uint32_t length,
+) noexcept nogil:
+    if tls.has_keys:
+        return records_write(w, tls, source, length)
     tls_forget_errors()
     return openssl.SSL_write(tls.ssl, source, <int>length) == <int>length
 
 
 # Write close_notify, once.
-cdef inline void tls_say_end(tls_t* tls) noexcept nogil:
+cdef inline void tls_say_end(worker_t* w, tls_t* tls) noexcept nogil:
     if tls.has_said_end or tls.failure != TLS_FAILED_NONE:
         return
     tls.has_said_end = 1
+    if tls.has_keys:
+        records_say_alert(w, tls, ALERT_WARNING, ALERT_CLOSE_NOTIFY)
+        return
     tls_forget_errors()
     openssl.SSL_shutdown(tls.ssl)
 
 
 # Records that wait to be sent: where and how many bytes. Valid until the next call.
-cdef inline uint32_t tls_output(tls_t* tls, char** data) noexcept nogil:
-    cdef long length = openssl.BIO_get_mem_data(tls.target, data)
+cdef inline uint32_t tls_output(worker_t* w, tls_t* tls, char** data) noexcept nogil:
+    cdef long length
+    if tls.has_keys:
+        return records_output(w, tls, data)
+    length = openssl.BIO_get_mem_data(tls.target, data)
     return <uint32_t>length if length > 0 else 0
 
 
@@ -190,7 +285,7 @@ cdef inline uint32_t tls_output(tls_t* tls, char** data) noexcept nogil:
 # that is quiet must not keep the largest one that it made.
 cdef inline void tls_trim(tls_t* tls) noexcept nogil:
     cdef void* fresh
-    if not tls.is_target_large:
+    if tls.has_keys or not tls.is_target_large:
         return
     fresh = tls_memory()
     if fresh == NULL:
@@ -204,6 +299,8 @@ cdef inline void tls_trim(tls_t* tls) noexcept nogil:
 # took is given back at once. `room`: BUF_BYTES for large ones to be thrown into.
 cdef inline void tls_output_taken(tls_t* tls, uint32_t length, char* room) noexcept nogil:
     cdef char trash[TLS_KEPT_BYTES_MAX]
+    if tls.has_keys:
+        return
     if length > TLS_KEPT_BYTES_MAX:
         tls.is_target_large = 1
     if tls.state == TLS_SHAKING:

@@ -14,12 +14,13 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from proxy.fast.address cimport addr_t
+from proxy.fast.keyring cimport records_t
 from proxy.fast.limits cimport (
     BUF_BYTES, ENDINGS_MAX, GROUP_BUCKETS, H1_FIELDS_MAX, H1_HEAD_BYTES_MAX, H1_LINE_BYTES_MAX,
     LISTENERS_MAX, LOG_AGENT_BYTES_MAX, LOG_HOST_BYTES_MAX, LOG_ID_BYTES_MAX,
     LOG_METHOD_BYTES_MAX, LOG_PEER_BYTES_MAX, LOG_TARGET_BYTES_MAX, MIRRORS_MAX, OUT_EXTRA_BYTES,
-    PEER_BUCKETS, POLICY_SLOTS, POOL_BUCKETS, SCRATCH_BYTES, SHA256_BYTES, SNI_BYTES_MAX,
-    TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS, TRIES_MAX,
+    PEER_BUCKETS, POLICY_SLOTS, POOL_BUCKETS, SCRATCH_BYTES, SEALED_BYTES, SHA256_BYTES,
+    SNI_BYTES_MAX, TICK_EVENTS_MAX, TIMER_LEVELS, TIMER_SLOTS, TRIES_MAX,
 )
 from proxy.fast.platform cimport epoll_event
 from proxy.fast.reasons cimport (
@@ -176,10 +177,11 @@ cdef enum:                      # tls_t.state
 
 cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     slab_head_t head
-    void*    ssl                # own
+    void*    ssl                # own; NULL once `records` has taken over
     void*    source             # borrow: the memory BIO that ssl reads; ssl owns it
     void*    target             # borrow: the one that it writes
     buf_t*   plain              # own: decrypted, and nobody asked for it yet; NULL: nothing
+    buf_t*   partial            # own: a record whose rest is to come; NULL: nothing
     buf_t*   unsent             # own: records that the socket did not take yet; NULL: nothing
     peer_t*  peer               # borrow, counted in peer.use_count; NULL before it is known
     conn_t*  waiter             # borrow: whom to wake with the verdict; valid while TLS_ASKING
@@ -193,6 +195,10 @@ cdef struct tls_t:              # TLS on one socket; lives in worker.tlss
     uint8_t  has_ended          # the peer said close_notify
     uint8_t  has_said_end       # we did
     uint8_t  is_target_large    # `target` has more memory than it may keep while it is quiet
+    uint8_t  has_keys           # `records` reads and writes, not ssl
+    uint8_t  stays              # with ssl: something was agreed on that `records` cannot do
+    uint8_t  alpn_bytes         # length of the protocol that was agreed on; 0: none
+    records_t records
 
 cdef enum:                      # peer_t.state
     PEER_ASKED = 0              # Python looks at its certificate
@@ -568,5 +574,8 @@ cdef struct worker_t:
     epoll_event events[TICK_EVENTS_MAX]
     char     scratch[SCRATCH_BYTES]      # where a read lands; bytes live until the read's return
     char     cipher[BUF_BYTES]  # where TLS records land before they are read
+    char     sealed[SEALED_BYTES]       # TLS records on their way to the socket
+    tls_t*   sealed_by          # whose they are; NULL: nobody's
+    uint32_t sealed_bytes
     char     out[H1_HEAD_BYTES_MAX + OUT_EXTRA_BYTES]   # a head being written
     char     path[H1_LINE_BYTES_MAX]    # of the request being judged, in its one form

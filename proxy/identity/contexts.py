@@ -13,6 +13,7 @@ from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL, crypto
 
 from proxy.identity.material import CHAIN_MAX, Material, MaterialError
+from proxy.symbols import Callbacks
 
 CIPHERS: Final = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 GROUPS: Final = b"X25519MLKEM768:X25519:P-256"
@@ -42,8 +43,8 @@ class Contexts:
         )
 
 
-def build(material: Material, bundle_generation: int, alpn_callback: int) -> Contexts:
-    """Make the contexts of an identity; `alpn_callback` is the address of the workers' choice.
+def build(material: Material, bundle_generation: int, callbacks: Callbacks) -> Contexts:
+    """Make the contexts of an identity.
 
     Raises MaterialError for what OpenSSL will not show to anybody.
     """
@@ -51,11 +52,19 @@ def build(material: Material, bundle_generation: int, alpn_callback: int) -> Con
         server, client = _context(material), _context(material)
     except SSL.Error as fault:
         raise MaterialError(f"OpenSSL refuses key or certificate: {fault}") from fault
-    callback = _ffi.cast(
+    select = _ffi.cast(
         "int(*)(SSL *, unsigned char **, unsigned char *, unsigned char *, unsigned int, void *)",
-        alpn_callback,
+        callbacks.alpn,
     )
-    _lib.SSL_CTX_set_alpn_select_cb(_handle(server), callback, _ffi.NULL)
+    _lib.SSL_CTX_set_alpn_select_cb(_handle(server), select, _ffi.NULL)
+    for context in (server, client):
+        # In memory only, from OpenSSL's handshake to the worker that it is on: nothing is logged.
+        keylog = _ffi.cast("void(*)(const SSL *, const char *)", callbacks.keylog)
+        _lib.SSL_CTX_set_keylog_callback(_handle(context), keylog)
+        message = _ffi.cast(
+            "void(*)(int, int, int, const void *, size_t, SSL *, void *)", callbacks.message
+        )
+        _lib.SSL_CTX_set_msg_callback(_handle(context), message)
     return Contexts(
         server, client, str(material.identity).encode(), bundle_generation, material.not_after
     )

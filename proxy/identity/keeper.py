@@ -16,6 +16,7 @@ from proxy.identity import contexts, describe, peers
 from proxy.identity.files import DirectorySource, read_directory
 from proxy.identity.material import Material, MaterialError
 from proxy.logs import Log
+from proxy.symbols import Callbacks
 
 LOOK_S: Final = 0.2  # a look is four stat(2) calls; rotations may come every second
 LIFE_LEFT_WARNING: Final = 0.25  # of a certificate's life: renewal is late by now
@@ -34,9 +35,9 @@ class Counts:
 class Keeper:
     """Keeps the identity of a directory; `on_change` is called whenever there is a new one."""
 
-    def __init__(self, directory: Path, alpn_callback: int, log: Log) -> None:
+    def __init__(self, directory: Path, callbacks: Callbacks, log: Log) -> None:
         """Read it for the first time; raises StartError."""
-        self._alpn_callback = alpn_callback
+        self._callbacks = callbacks
         self._log = log
         self._timer: asyncio.TimerHandle | None = None
         self._source = DirectorySource(directory, self._on_new, self._on_bad)
@@ -44,7 +45,7 @@ class Keeper:
         self.counts = Counts()
         try:
             self.material = read_directory(directory)
-            self.contexts = contexts.build(self.material, 1, alpn_callback)
+            self.contexts = contexts.build(self.material, 1, callbacks)
         except MaterialError as fault:
             raise StartError(
                 f"no identity: {fault}",
@@ -96,7 +97,7 @@ class Keeper:
     def _on_new(self, material: Material) -> None:
         generation = self.contexts.bundle_generation + _is_narrower(self.material, material)
         try:
-            self.contexts = contexts.build(material, generation, self._alpn_callback)
+            self.contexts = contexts.build(material, generation, self._callbacks)
         except MaterialError as fault:
             self._on_bad(fault)
             return

@@ -36,6 +36,7 @@ MEMORY_CALLS: Final = ("malloc", "calloc", "realloc", "posix_memalign", "free")
 FAULTY_CALLS: Final = (
     *MEMORY_CALLS,
     *("PyMem_RawCalloc", "PyMem_RawFree"),
+    "dlsym",
     *("accept4", "bind", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd"),
     *("fcntl64", "getsockname", "getsockopt", "listen", "pipe2", "pthread_create", "read", "recv"),
     *("send", "setsockopt", "shutdown", "socket", "splice", "write"),
@@ -90,6 +91,7 @@ BUILDS: Final = {
     "probe": Build("probe", HERE / "probe.pyx", (*DEBUG, "-O1", *TRAPS), MEMORY_CALLS),
     "http1": Build("http1", HERE / "http1.pyx", (*DEBUG, "-O2", *TRAPS)),
     "policy": Build("policy", HERE / "policy.pyx", (*DEBUG, "-O1", *TRAPS)),
+    "records": Build("records", HERE / "records.pyx", (*DEBUG, "-O1", *TRAPS)),
     "decisions": Build("decisions", HERE / "decisions.pyx", (*DEBUG, "-O1", *TRAPS)),
     "decisions_release": Build("decisions", HERE / "decisions.pyx", ("-O2",)),
     "engine_faulty": Build("_fastpath", EXTENSION, (*DEBUG, *FAULTS, "-O0", *TRAPS), FAULTY_CALLS),

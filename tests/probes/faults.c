@@ -125,6 +125,52 @@ WRAPPED(ssize_t, splice, -1, (int in, off64_t *in_at, int out, off64_t *out_at, 
         unsigned flags), (in, in_at, out, out_at, n, flags))
 WRAPPED(ssize_t, write, -1, (int fd, const void *source, size_t n), (fd, source, n))
 
+/* Functions of libcrypto, which are found at run time: dlsym gives ours in their place. */
+#define FOUND(result, name, failure, arguments, values)    \
+    static result (*found_##name) arguments;               \
+    static result shim_##name arguments {                  \
+        return is_due(#name) ? (failure) : found_##name values; \
+    }
+#define FIND(wanted)                                       \
+    if (strcmp(name, #wanted) == 0) {                      \
+        memcpy(&found_##wanted, &found, sizeof found);     \
+        return (void *)shim_##wanted;                      \
+    }
+
+FOUND(int, EVP_CIPHER_CTX_ctrl, 0, (void *c, int what, int n, void *v), (c, what, n, v))
+FOUND(int, EVP_CipherInit_ex, 0, (void *c, const void *cipher, void *engine,
+      const unsigned char *key, const unsigned char *iv, int way), (c, cipher, engine, key, iv, way))
+FOUND(int, EVP_CipherUpdate, 0, (void *c, unsigned char *t, int *m, const unsigned char *s, int n),
+      (c, t, m, s, n))
+FOUND(int, EVP_CipherFinal_ex, 0, (void *c, unsigned char *t, int *m), (c, t, m))
+FOUND(unsigned char *, HMAC, NULL, (const void *md, const void *key, int key_n,
+      const unsigned char *s, size_t n, unsigned char *t, unsigned *m), (md, key, key_n, s, n, t, m))
+
+static void *(*found_EVP_CIPHER_CTX_new)(void);
+static void *shim_EVP_CIPHER_CTX_new(void) {
+    return is_due("EVP_CIPHER_CTX_new") ? NULL : held(found_EVP_CIPHER_CTX_new());
+}
+
+static void (*found_EVP_CIPHER_CTX_free)(void *);
+static void shim_EVP_CIPHER_CTX_free(void *context) {
+    held_count -= context != NULL;
+    found_EVP_CIPHER_CTX_free(context);
+}
+
+void *__real_dlsym(void *library, const char *name);
+void *__wrap_dlsym(void *library, const char *name);
+void *__wrap_dlsym(void *library, const char *name) {
+    void *found = __real_dlsym(library, name);
+    FIND(EVP_CIPHER_CTX_ctrl)
+    FIND(EVP_CIPHER_CTX_free)
+    FIND(EVP_CIPHER_CTX_new)
+    FIND(EVP_CipherFinal_ex)
+    FIND(EVP_CipherInit_ex)
+    FIND(EVP_CipherUpdate)
+    FIND(HMAC)
+    return found;
+}
+
 /* The proxy's only use of fcntl has an int for its third argument: F_SETPIPE_SZ. */
 int __real_fcntl64(int fd, int command, ...);
 int __wrap_fcntl64(int fd, int command, ...);

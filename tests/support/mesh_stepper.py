@@ -26,7 +26,7 @@ TRUST_DOMAIN: Final = "cluster.local"
 class World:
     """What lives longer than an engine: certificates, contexts, listeners of the test's own."""
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, *, own_records: bool = True) -> None:
         self.module = module
         missing = module.load_openssl(symbols.addresses(module.openssl_functions()))
         assert not missing, missing
@@ -36,7 +36,9 @@ class World:
         web = self._signer.issue(GOOD.but(uris=(WEB,)))
         bundle = root.certificate.public_bytes(serialization.Encoding.PEM)
         own = material.load(web.key_pem(), web.chain_pem(), bundle)
-        self.contexts = contexts.build(own, 1, module.alpn_callback())
+        self.contexts = contexts.build(
+            own, 1, symbols.Callbacks(*module.openssl_callbacks(own_records))
+        )
         self.app, self.peer = (listening(LOOPBACK["ipv4"]) for _ in range(2))
         for listener in (self.app, self.peer):
             listener.settimeout(0)

@@ -39,7 +39,7 @@ def running(readable_log: ReadableLog, tmp_path: Path) -> Iterator[Running]:
     signer = Authority.create(tmp_path / "ca", "cluster.local")
     issued = signer.issue(of_service_account("cluster.local", "a", "b"), timedelta(hours=1))
     write_svid(tmp_path / "svid", issued)
-    keeper = Keeper(tmp_path / "svid", engine.load_openssl(), log)
+    keeper = Keeper(tmp_path / "svid", engine.load_openssl(own_records=True), log)
     made = Engine(1, 1)
     made.publish(draft(settings, []))
     readiness = Readiness(log, ())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy import engine
+from proxy import engine, symbols
 from proxy.identity import contexts, material
 from proxy.identity.files import read_directory
 from proxy.identity.keeper import Keeper
@@ -31,7 +31,7 @@ def put_svid(identities: Identities, shape: Shape = GOOD) -> Path:
 
 
 def kept(identities: Identities, log: ReadableLog) -> Keeper:
-    return Keeper(put_svid(identities), engine.load_openssl(), log.log)
+    return Keeper(put_svid(identities), engine.load_openssl(own_records=True), log.log)
 
 
 def test_another_trust_domain_begins_a_new_generation(
@@ -58,7 +58,7 @@ def test_what_openssl_refuses_leaves_the_identity_before(
     monkeypatch.setattr(material, "CURVES", ("secp192r1",))
     weak = read_directory(put_svid(identities, WEAK))
     with pytest.raises(MaterialError, match="OpenSSL refuses"):
-        contexts.build(weak, 1, 0)
+        contexts.build(weak, 1, symbols.Callbacks(0, 0, 0, ""))
     keeper._on_new(weak)
     assert keeper.contexts is before
     assert keeper.counts.failures == 1
