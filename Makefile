@@ -13,6 +13,9 @@ EXTENSION := $(wildcard proxy/*.pyx proxy/*.pxd proxy/fast/*.pxd)
 # Daemons and network tools live in sbin, which a user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# Where Python may not keep what it compiled, each of thousands of proxies compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # More words for pytest, the demo or the benchmark: make test ARGS='-k relay -x'
 ARGS ?=
 
