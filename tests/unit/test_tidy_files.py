@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,9 @@ BUILD_OUTPUT = re.compile(r"build|dist|.*\.egg-info|__pycache__")
 # Letters in brackets, so that this file does not find itself.
 UNFINISHED = re.compile(r"\b(TO[D]O|FI[X]ME|X[X]X|HA[C]K)\b")
 SOMEBODYS_FOLDER = re.compile(r"(?<![\w.~])/(h[o]me|U[s]ers|w[o]rk)/\w")
+
+CALLED = re.compile(r"\b(\w+)\s*\(")
+HANDED_ON = re.compile(r"(?<=[(=,])\s*&?(\w+)\s*(?=[,)])")
 
 CYTHON_FILES = [EXTENSION, *BUILDERS, *MODULES]
 SOURCE_FILES = source_files()
@@ -115,9 +119,10 @@ def test_every_fast_function_is_inline_without_exceptions_and_without_the_gil() 
 
 def test_every_fast_function_is_used() -> None:
     text = "\n".join(path.read_text() for path in CYTHON_FILES)
-    unused = [
+    # Its own signature counts, too; each pattern goes through all of the text once.
+    named = Counter(CALLED.findall(text)) + Counter(HANDED_ON.findall(text))
+    assert not [
         f"{name_of(function.path)}: {function.name}"
         for function in fast_functions()
-        if len(re.findall(rf"\b{function.name}\s*\(|[(=,]\s*&?{function.name}\s*[,)]", text)) == 1
+        if named[function.name] == 1
     ]
-    assert not unused

@@ -84,7 +84,9 @@ def test_failed_dials_leave_nothing_open(rig: Rig) -> None:
     closed_port = rig.bind()
     proxy = rig.start_to(address_of(closed_port))
     before = proxy.fds()
-    for _ in range(200):
-        expect_refusal(proxy.listeners("explicit")[0])
+    address = proxy.listeners("explicit")[0]
+    for _ in range(4):
+        for future in [rig.background(expect_refusal, address) for _ in range(50)]:
+            future.result()
     proxy.wait_closed("connect_refused", count=200)
     eventually("the descriptors to be back", lambda: len(proxy.fds()) <= len(before) + 1)

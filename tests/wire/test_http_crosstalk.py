@@ -41,7 +41,9 @@ def body_of(name: str, size: int) -> bytes:
 
 def check_body(name: str, body: bytes) -> None:
     digest, text = body[:64], body[64:]
-    assert set(re.findall(rb"<[^>]*>", text)) == {f"<{name}>".encode()}, (name, text[:200])
+    mark = f"<{name}>".encode()
+    if text != mark * (len(text) // len(mark)):  # say whose the bytes are that do not belong here
+        assert set(re.findall(rb"<[^>]*>", text)) == {mark}, (name, text[:200])
     assert hashlib.sha256(text).hexdigest().encode() == digest, name
 
 
