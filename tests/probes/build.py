@@ -1,7 +1,8 @@
 """Test-only builds of proxy/fast: `built(name)` compiles one on demand and returns its path.
 
 Each is made from the very .pxd files of the proxy. They live in build/probes, in folders named by
-all that went into them: an edited .pxd means a new build, an unchanged tree means none.
+all that went into them: an edited .pxd means a new build, an unchanged tree means none. What Cython
+makes of a source is shared by all builds of it, whatever their compiler.
 
 CC and CFLAGS are honoured. Where ASan is loaded (.ci/sanitized) the compiler is the one of the
 sanitizer build; it runs without ASan itself. ThreadSanitizer does not go with ASan: its builds have
@@ -17,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -72,19 +73,13 @@ class Build:
         return [*compiler(), *own, *shlex.split(os.environ.get("CFLAGS", ""))]
 
     @property
-    def inputs(self) -> list[Path]:
-        faults = [HERE / "faults.c"] if self.wrapped else []
-        folders = (HERE, ROOT / "proxy", ROOT / "proxy" / "fast")
-        headers = [path for folder in folders for path in sorted(folder.glob("*.pxd"))]
-        return [self.source, *faults, *headers]
+    def faults(self) -> list[Path]:
+        return [HERE / "faults.c"] if self.wrapped else []
 
     def key(self) -> str:
         """Hash of what the result depends on."""
-        words = [*self.command, sys.version, version("cython")]
-        digest = hashlib.sha256("\0".join(words).encode())
-        for path in self.inputs:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()[:16]
+        words = [*self.command, sys.version, key_of_code(self.source)]
+        return hashed(words, self.faults)
 
 
 BUILDS: Final = {
@@ -101,6 +96,20 @@ BUILDS: Final = {
 }
 
 
+def hashed(words: Iterable[str], paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256("\0".join(words).encode())
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def key_of_code(source: Path) -> str:
+    """Hash of what the C depends on."""
+    folders = (HERE, ROOT / "proxy", ROOT / "proxy" / "fast")
+    headers = [path for folder in folders for path in sorted(folder.glob("*.pxd"))]
+    return hashed([version("cython")], [source, *headers])
+
+
 def has_asan() -> bool:
     return "libasan" in os.environ.get("LD_PRELOAD", "")
 
@@ -113,42 +122,49 @@ def compiler() -> list[str]:
 def built(name: str) -> Path:
     """Return the shared object of that name, compiled if there is none of these sources yet."""
     build = BUILDS[name]
-    folder = FOLDER / f"{name}-{build.key()}"
-    made = folder / f"{build.module}.so"
+    folder = made_once(name, build.key(), lambda work: compile_into(build, work))
+    return folder / f"{build.module}.so"
+
+
+def translated(source: Path) -> tuple[Path, str]:
+    """Return the C that Cython makes of `source`, and what it said: all warnings and hints."""
+
+    def translate(folder: Path) -> None:
+        include = ["-I", str(ROOT), "-I", str(HERE)]
+        cython = [sys.executable, "-P", "-m", "cython", "-3", "-Wextra", *include, str(source)]
+        said = run([*cython, "-o", str(folder / f"{source.stem}.c")], folder)
+        (folder / "said").write_text(said)
+
+    folder = made_once(f"c-{source.stem}", key_of_code(source), translate)
+    return folder / f"{source.stem}.c", (folder / "said").read_text()
+
+
+def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of that name and key, filled by `make` if there is none yet."""
+    folder = FOLDER / f"{name}-{key}"
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / f"{name}.lock"):
-        if not made.exists():
+        if not folder.exists():
             work = FOLDER / f"{name}-work"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
-            compile_into(build, work)
+            make(work)
             work.rename(folder)
             forget_old_builds(name)
-    return made
+    return folder
 
 
 def compile_into(build: Build, folder: Path) -> None:
     """Cython to C to a shared object. A warning is an error, as it is in the proxy."""
-    code = folder / f"{build.module}.c"
-    cython = [
-        sys.executable,
-        "-P",
-        "-m",
-        "cython",
-        "-3",
-        "-Werror",
-        "-I",
-        str(ROOT),
-        "-I",
-        str(HERE),
-    ]
-    run([*cython, str(build.source), "-o", str(code)], folder)
-    sources = [code, *(path for path in build.inputs if path.suffix == ".c")]
+    code, said = translated(build.source)
+    if said:
+        raise RuntimeError(said)
     output = ["-o", str(folder / f"{build.module}.so")]
-    run([*build.command, "-Werror", *map(str, sources), *output], folder)
+    run([*build.command, "-Werror", *map(str, [code, *build.faults]), *output], folder)
 
 
-def run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path) -> str:
+    """Run it to its good end, and return what it said."""
     hidden = {"LD_PRELOAD", "PYTHONMALLOC", "PYTHONPATH", "PYTHONSAFEPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
@@ -156,6 +172,7 @@ def run(command: list[str], folder: Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
 
 
 @contextmanager

@@ -69,7 +69,7 @@ cdef void* consume(void* argument) noexcept nogil:
 def carry(item_count, *, slots, is_careless=False):
     """Carry numbered items from one thread to another. Returns (wrong, refused)."""
     cdef transport_t t
-    cdef pthread_t producer, consumer
+    cdef pthread_t producer = 0, consumer = 0
     memset(&t, 0, sizeof(transport_t))
     t.item_count = item_count
     t.is_careless = is_careless

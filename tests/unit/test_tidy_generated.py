@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.probes import build
 from tests.unit.sources import EXTENSION, ROOT
 
 # `__pyx_f_` and the dotted name in pieces with their lengths: proxy.fast.<module>.<function>.
@@ -35,12 +36,10 @@ cdef inline int slip(int x) {signature}:
 """
 
 
-def cython(source: Path, output: Path, cwd: Path) -> str:
-    """Compile to C and return what the compiler said."""
+def cython(source: Path, output: Path, cwd: Path) -> None:
     command = [sys.executable, "-m", "cython", "-3", "-Wextra", str(source), "-o", str(output)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
 
 
 def meetings_with_python(code: str) -> dict[str, set[str]]:
@@ -52,11 +51,10 @@ def meetings_with_python(code: str) -> dict[str, set[str]]:
     return {name: names for name, names in found.items() if names}
 
 
-def test_the_data_plane_compiles_silently_and_never_meets_the_interpreter(tmp_path: Path) -> None:
-    output = tmp_path / "fastpath.c"
-    said = cython(EXTENSION, output, ROOT)
+def test_the_data_plane_compiles_silently_and_never_meets_the_interpreter() -> None:
+    code, said = build.translated(EXTENSION)
     assert said == "", "a warning or a performance hint: the worker would take the GIL"
-    assert not meetings_with_python(output.read_text())
+    assert not meetings_with_python(code.read_text())
 
 
 @pytest.mark.parametrize(
