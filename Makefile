@@ -115,15 +115,17 @@ ASAN := build/asan
 ASAN_TESTS ?= tests/wire tests/scenarios tests/unit/fast tests/fuzz
 SETUPTOOLS := $(PY) -W ignore -c 'import setuptools; setuptools.setup()' --quiet
 
-$(ASAN)/.built: $(EXTENSION) .ci/cc-sanitize $(VENV)/.dependencies
+# After the release build, whose C it compiles again with other flags.
+$(ASAN)/.built: .ci/cc-sanitize $(VENV)/.built
 	rm -rf $(ASAN)
-	CC=$(CURDIR)/.ci/cc-sanitize $(SETUPTOOLS) build_ext --cython-c-in-temp \
+	CC=$(CURDIR)/.ci/cc-sanitize $(SETUPTOOLS) build_ext \
 	    --build-temp build/asan-work --build-lib $(ASAN)
 	@touch $@
 
 # PYTHONSAFEPATH keeps the current folder, and the release build in it, off the import path.
-.PHONY: asan
-asan: setup packages-test $(ASAN)/.built ## the tests of the data plane under ASan and UBSan
+.PHONY: asan asan-build
+asan-build: $(ASAN)/.built
+asan: setup packages-test asan-build ## the tests of the data plane under ASan and UBSan
 	find $(ASAN) -name '*.py' -delete
 	$(SETUPTOOLS) build_py --build-lib $(ASAN)
 	PYTHONPATH=$(CURDIR)/$(ASAN) PYTHONSAFEPATH=1 REMORA_EXPECT_ABI=debug \
