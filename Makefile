@@ -85,7 +85,7 @@ lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist .ci/stubtest.allow proxy._fastpath
 	PATH=$(VENV)/bin:$$PATH cython-lint proxy
-	$(PYTEST) -q tests/unit -k tidy
+	$(PYTEST) -q tests/unit/test_tidy_*.py
 
 # --- tests with a real Kubernetes API server ---------------------------------------------------
 
