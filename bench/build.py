@@ -35,3 +35,20 @@ def program(name: str) -> Path:
     if result.returncode:
         raise BuildError(f"{' '.join(command)} failed:\n{result.stderr}")
     return binary
+
+
+def vegeta() -> Path:
+    """Path of the constant-rate generator of the cross-check, built by Go from its module, once."""
+    found = shutil.which("vegeta")
+    if found:
+        return Path(found)
+    sources, binary = BENCH / "vegeta", OUT / "bin" / "vegeta"
+    if binary.exists() and binary.stat().st_mtime >= (sources / "go.sum").stat().st_mtime:
+        return binary
+    if shutil.which("go") is None:
+        raise BuildError("no vegeta, and no Go to build it with: https://go.dev/doc/install")
+    command = ["go", "build", "-trimpath", "-o", str(binary), "github.com/tsenart/vegeta/v12"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=sources)
+    if result.returncode:
+        raise BuildError(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
+    return binary

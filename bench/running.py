@@ -76,7 +76,9 @@ class Place:
     family: Family = TCP
     services: int = 0  # how many named destinations it has besides, if it can name any
     manifests: int = 0  # how many Services it is to read, if it can
-    side: str = ""  # of mutual TLS; see Job
+    reloads: bool = False  # see Job, as for the rest
+    drains: bool = False
+    side: str = ""
     identities: Path = Path()
 
 
@@ -209,6 +211,8 @@ def running(peer: Peer, place: Place) -> Iterator[Running]:
             *(port, place.upstream_port, admin_port, place.connections, directory),
             family=place.family.name,
             service_ports=tuple(service_ports),
+            reloads=place.reloads,
+            drains=place.drains,
             side=place.side,
             identities=place.identities,
             manifests=folder,

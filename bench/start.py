@@ -27,6 +27,7 @@ from bench.table import Table
 
 READY_MS_MAX: Final = 400
 INIT_MS_MAX: Final = 300
+EXIT_UNAVAILABLE: Final = 69
 
 
 class Start(NamedTuple):
@@ -128,7 +129,8 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     if os.getuid() != 0:
-        sys.exit("bench: network namespaces need root")
+        sys.stderr.write("bench: network namespaces need root\n")
+        sys.exit(EXIT_UNAVAILABLE)
     described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
     try:
         starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
