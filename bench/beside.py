@@ -73,12 +73,17 @@ def run(part: Part, folder: Path) -> tuple[list[Path], bool]:
 
 
 def _output(words: Sequence[str]) -> tuple[int, str]:
-    """Exit status and output. Whatever ends us, the command gets time to clean up."""
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    """Exit status and output. Whatever ends us, the command gets time to clean up.
+
+    It has a session of its own, so that Ctrl-C reaches it once: through us.
+    """
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as process:
         try:
             said, _ = process.communicate()
         except BaseException:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(CLEANING_SECONDS_MAX)
             process.kill()

@@ -10,6 +10,7 @@ only. Ratios between proxies must not depend on who asks.
 import argparse
 import json
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from bench.workloads import HTTP_64
 
 HEAD_BYTES: Final = 416  # the middle of what requests of the HTTP workloads have
 WORK: Final = replace(HTTP_64, head=str(HEAD_BYTES))
-CONNECTIONS_MAX: Final = 1000  # vegeta opens another one where a request is due and all are busy
+WORKERS_MAX: Final = 2000  # of vegeta: requests that are due and wait for one of the connections
 WARM_SECONDS: Final = 0.5
 SHARE: Final = 0.25  # of what the slowest proxy does: vegeta and the upstream share a core
 YARDSTICK: Final = "haproxy"
@@ -100,7 +101,7 @@ def compared(
     peers: Sequence[Peer], rounds: int, seconds: int, attacker: Path | None
 ) -> list[Table]:
     """Run all generators against all peers, in turns."""
-    bench = Bench(Cores.allowed(), allow(CONNECTIONS_MAX + PROBES_MAX))
+    bench = Bench(Cores.allowed(), allow(WORK.connections + PROBES_MAX))
     full: dict[str, Callable[[Peer], Seen]] = {
         "load.c": lambda peer: _ours(bench, peer, seconds, 0.0),
         "wrk": lambda peer: _theirs(bench, peer, seconds, _wrk),
@@ -216,8 +217,8 @@ def _vegeta(binary: Path, port: int, seconds: float, rate: float) -> tuple[dict[
         targets.write_text("\n".join([f"GET {_url(port)}", *_fields(), ""]))
         words = [str(binary), "attack", f"-targets={targets}", f"-output={results}"]
         words += [f"-rate={rate:.0f}/s", f"-duration={seconds}s"]
-        words += [f"-connections={WORK.connections}", f"-workers={WORK.connections}"]
-        words += [f"-max-workers={CONNECTIONS_MAX}"]
+        words += [f"-connections={WORK.connections}", f"-max-connections={WORK.connections}"]
+        words += [f"-workers={WORK.connections}", f"-max-workers={WORKERS_MAX}"]
         _run(words)
         report = json.loads(_run([str(binary), "report", "-type=json", str(results)]))
     latencies = report["latencies"]
@@ -235,4 +236,5 @@ def _run(words: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

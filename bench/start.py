@@ -10,6 +10,7 @@ page cache, as on a node that has run the image before. Needs root.
 import argparse
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -140,4 +141,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main()

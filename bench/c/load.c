@@ -190,6 +190,11 @@ static void ended(struct conn *c, const char *what, const char *why)
 static void send_request(struct conn *c)
 {
     if (!channel_send(&c->channel, &c->request)) {
+        if (errno == ECONNREFUSED && may_end()) { /* of a connect that did not tell at once */
+            channel_close(&c->channel);
+            refused(c);
+            return;
+        }
         ended(c, "load: send", strerror(errno));
         return;
     }
@@ -276,6 +281,7 @@ static int64_t receive_head(struct conn *c, uint32_t bytes)
         wrong = options.framing->read_answer(&m->head, &c->exchange);
     if (wrong && m->head_came && may_end() && !says_200(&m->head)) {
         ends.status++;
+        moves = true;
         channel_close(&c->channel);
         give_up(c);
         return -1;
@@ -405,6 +411,7 @@ static void report(uint64_t unsent)
 int main(int argc, char **argv)
 {
     options = parse_options(argc, argv);
+    setvbuf(stdin, NULL, _IONBF, 0); /* a line that was read ahead would not wake epoll */
     random_state = 0x5DEECE66DULL + options.seed;
     prctl(PR_SET_TIMERSLACK, 1); /* ns: the default of 50 us would be the latency we measure */
     filler_build();

@@ -7,6 +7,7 @@ retries and time limits (bench/shop/objects.py). Locust plays the buyers and tel
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,4 +133,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())
