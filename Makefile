@@ -136,7 +136,7 @@ fuzz: build ## damaged input for a minute each, sanitized (make fuzz ARGS='--sec
 demo: setup ## two pods and two sidecars: watch real requests being redirected, told by both, drained
 	$(PY) -m deploy.demo $(ARGS)
 
-bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
+bench: packages-bench build $(VENV)/.bench ## everything beside HAProxy, nginx and Envoy, two hours (ARGS=--quick: a quarter of one)
 	$(PY) -m bench $(ARGS)
 
 .PHONY: profile

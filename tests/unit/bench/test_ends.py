@@ -1,6 +1,5 @@
 """Connections that end under way: what the generator repeats, what it counts as lost."""
 
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -98,11 +97,3 @@ def test_where_nothing_may_end_an_end_still_fails_the_run(upstream_port: int) ->
         pytest.raises(RunError, match="ended before its answer"),
     ):
         outcome(port, 0)
-
-
-def test_free_ports_are_free_and_differ() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    for port in ports:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
