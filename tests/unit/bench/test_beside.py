@@ -1,12 +1,28 @@
 """What a run of everything starts after the families."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench import beside
+from bench import ROOT, beside
 from bench.beside import Part
+from tests.support.waiting import eventually
+
+# Stands for a command that has something to clean up: it tells that it runs, and that it did.
+TIDY = """
+import pathlib, signal, sys
+place = pathlib.Path(sys.argv[1])
+def clean(*_):
+    (place / "clean").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, clean)
+(place / "runs").touch()
+signal.pause()
+"""
+RUN = "import sys; from bench import beside; beside._output([sys.executable, *sys.argv[1:]])"
 
 
 def test_a_part_that_cannot_be_had_here_is_left_out_and_the_run_goes_on(
@@ -46,3 +62,13 @@ def test_another_generator_asks_the_same_proxy_and_its_figures_stand_beside_ours
 def test_parts_are_run_by_the_interpreter_of_the_run() -> None:
     code, said = beside._output([sys.executable, "-c", "print('here')"])
     assert (code, said) == (0, "here\n")
+
+
+def test_a_part_cleans_up_before_an_interrupted_run_ends(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", RUN, "-c", TIDY, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE) as run:
+        eventually("the part", (tmp_path / "runs").exists)
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=20)
+    assert run.returncode != 0
+    assert (tmp_path / "clean").exists()
