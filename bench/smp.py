@@ -70,7 +70,6 @@ def _document(header: Header, results: Results, work: Workload, peer: str, repor
             "sidecar": _sidecar(samples, work, peer),
             "mtls_enabled": bool(work.mtls),
             "proxy_concurrency": 1,
-            "mesh_telemetry_enabled": peer == "remora",
             "proxy_build": header.versions.get(peer.partition("-")[0], peer),
         },
         "environment": _environment(header, report),
