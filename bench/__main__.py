@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, calls, machine, network, report, tables
+from bench import OUT, calls, machine, network, record, report, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.identities import identities
@@ -38,8 +38,10 @@ class UsageError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints, writes."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     try:
+        record.check(options, parser)
         plans = _plans(options)
         missing = _missing(plans[0].peers)
         if missing:
@@ -54,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             network.enter_own(options.congestion)
         for plan in plans:
             _measure(plan, options, argv)
-    except (UsageError, network.NetworkError) as error:
+    except (UsageError, record.PartialError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (BuildError, RunError) as error:
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{family.name}", dest="family", action="store_const", const=family, help=text
         )
-    parser.add_argument("--save", action="store_true", help="also into bench/reports/, to commit")
+    record.add_option(parser)
     parser.add_argument("--peers", default=names, help=f"default: {names}")
     parser.add_argument("--workloads", help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
@@ -177,9 +179,8 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
         "json": report.raw(header, results, budgets, counted),
     }
     paths = report.write(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}", files)
-    if options.save:
-        name = f"{plan.family.stem}-{header.date}-{network.congestion()}"
-        paths += report.write(BENCH / "reports", name, files)
+    if options.save is not None:
+        paths += record.save(record.name_of(plan.family.stem, options), files)
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
 
 

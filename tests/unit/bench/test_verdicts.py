@@ -7,11 +7,12 @@ from bench.measure import Sample
 from bench.proc import Cpu, Memory
 from bench.scraper import Scrape
 from bench.summary import Figure, Results
-from bench.verdicts import Verdict, verdicts
+from bench.verdicts import Verdict, of_starts, verdicts
 from bench.workloads import (
     BULK_DOWN,
     HTTP,
     HTTP_64,
+    HTTP_5000,
     HTTP_HALF,
     HTTP_SCRAPE,
     HTTP_SERVICE,
@@ -183,3 +184,30 @@ def test_an_idle_tls_connection_may_take_sixteen_kilobytes(each: int, word: str)
 def test_mutual_tls_without_remora_measures_no_budget() -> None:
     found = verdicts(Results([through_two("haproxy", 10), held("haproxy", 1)]), VARIANTS, MTLS)
     assert {v.word for v in found} == {"not measured"}
+
+
+def test_more_connections_are_held_against_64_of_the_same_round() -> None:
+    samples = [served(HTTP_64, 20, 1), served(HTTP_5000, 22, 1)]
+    found = http_verdict(samples, "with 5,000 connections against 64")
+    assert found.value == Figure(1.1, 1.1, 1.1)
+    assert found.word == "missed"
+
+
+def test_what_knows_many_services_is_not_at_rest() -> None:
+    plain = Sample(HTTP_64.name, "remora", 1, ready_ms=200, memory=Memory(pss=20_000_000))
+    full = Sample(HTTP_SERVICES.name, "remora", 1, ready_ms=900, memory=Memory(pss=80_000_000))
+    assert http_verdict([plain, full], "PSS at rest").value == Figure(20, 20, 20)
+    assert http_verdict([plain, full], "/ready").value == Figure(200, 200, 200)
+
+
+def test_each_step_of_a_start_is_held_against_its_own_time() -> None:
+    steps = {
+        "init step": [{"wall_ms": 310, "pss": 0}],
+        "proxy": [{"wall_ms": 310, "pss": 33_000_000}],
+    }
+    words = {verdict.title: verdict.word for verdict in of_starts(steps)}
+    assert words == {
+        "init step: ready": "missed",
+        "proxy: ready": "met",
+        "proxy: PSS at rest": "missed",
+    }

@@ -1,0 +1,87 @@
+"""The record: what `--save` writes into bench/reports/, to commit.
+
+One report of each kind, with its pictures in a folder beside it. A later run replaces it, so that
+whatever names a report names the newest one; git has the history. A part of the work does not
+replace the whole: it is kept beside it under a name.
+"""
+
+import argparse
+import datetime as dt
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench import charts, machine, report
+from bench.recorded import REPORTS, Report
+from bench.table import Table
+
+PARTS: Final = ("quick", "workloads", "peers")  # options that make a run a part of the work
+
+
+class PartialError(Exception):
+    """A part of the work would replace the report of the whole."""
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told to save."""
+    parser.add_argument(
+        "--save",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="also into bench/reports/, to commit; NAME: beside the report of the whole work",
+    )
+
+
+def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse, before anything is measured, to replace the whole by a part of it."""
+    given = [name for name in PARTS if getattr(options, name) != parser.get_default(name)]
+    if options.save == "" and given:
+        raise PartialError(
+            f"--{given[0]} measures a part of the work, and --save would replace the report of "
+            "the whole: --save NAME keeps it beside that"
+        )
+
+
+def name_of(stem: str, options: argparse.Namespace) -> str:
+    """Name a report of a family: what is not as usual is told."""
+    return "-".join(part for part in (stem, options.congestion, options.save) if part)
+
+
+def save(name: str, files: dict[str, str], directory: Path = REPORTS) -> list[Path]:
+    """Write Markdown and JSON, draw what the JSON has, and show that in the Markdown."""
+    paths = report.write(directory, name, files)
+    folder = directory / name
+    shutil.rmtree(folder, ignore_errors=True)  # pictures of the run before
+    try:
+        drawn = charts.draw(Report(name, json.loads(files["json"])), folder)
+    except ImportError:
+        sys.stderr.write("no pictures: matplotlib is missing\n")
+        return paths
+    if drawn:
+        shown = "".join(f"\n![{path.stem}]({name}/{path.name})\n" for path in drawn)
+        report.write(directory, name, {"md": f"{files['md']}\n## Pictures\n{shown}"})
+    return paths + drawn
+
+
+def files_of(
+    title: str, argv: Sequence[str], tables: Sequence[Table], data: dict[str, Any], note: str = ""
+) -> dict[str, str]:
+    """Make the files of a report that is not one of a family of workloads. `argv`: its command."""
+    top: dict[str, Any] = {
+        "title": title,
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "command": shlex.join(["python", "-m", *argv]),
+        "machine": machine.describe(),
+    }
+    line = ", ".join(f"{name} {value}" for name, value in top["machine"].items())
+    head = [f"# {title}, {top['date']}", "", f"- command: `{top['command']}`", f"- machine: {line}"]
+    if note:
+        head += ["", note]
+    parts = ["\n".join(head), *(table.markdown() for table in tables)]
+    text = "\n\n".join(parts) + "\n"
+    return {"md": text, "json": json.dumps({**top, **data}, indent=1) + "\n"}
