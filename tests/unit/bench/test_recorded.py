@@ -1,8 +1,8 @@
 """Reports that are read again say what the run said."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from bench.report import Header, raw
 from bench.summary import Results
 from bench.workloads import HTTP_64, HTTP_HALF
 from tests.unit.bench import reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_figures_of_a_report_are_those_of_its_run() -> None:
