@@ -179,7 +179,7 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
         "json": report.raw(header, results, budgets, counted),
     }
     paths = report.write(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}", files)
-    if options.save is not None:
+    if options.save:
         paths += record.save(record.name_of(plan.family.stem, options), files)
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
 

@@ -141,7 +141,7 @@ def _table(title: str, found: list[Line]) -> str:
 def _origins(reports: dict[str, Report]) -> Iterator[str]:
     for name, report in reports.items():
         told = [report.document["date"], f"`{report.document['command']}`", report.machine()]
-        told += [report.disturbed()] if report.disturbed() else []
+        told += [report.troubles()] if report.troubles() else []
         yield f"- [{name}](reports/{name}.md): {'; '.join(told)}"
 
 

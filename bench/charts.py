@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import plots
-from bench.recorded import REPORTS, Report, load
+from bench.recorded import Report, files, load
 from bench.workloads import HTTP_64, HTTP_SERVICE, HTTP_SERVICES, WORKLOADS, Workload
 
 if TYPE_CHECKING:
@@ -165,12 +165,12 @@ def paint(picture: Picture, origin: str, directory: Path, suffixes: Sequence[str
             figure.legend(handles, names, loc="outside lower center", **look)
         figure.suptitle(origin, x=0.01, ha="left", fontsize=7, color="#666666")
         directory.mkdir(parents=True, exist_ok=True)
-        files = [directory / f"{picture.name}.{suffix}" for suffix in suffixes]
-        for file in files:
+        made = [directory / f"{picture.name}.{suffix}" for suffix in suffixes]
+        for file in made:
             bare: dict[str, Any] = {"Date": None, "Creator": None} if file.suffix == ".svg" else {}
             figure.savefig(file, metadata=bare, dpi=110)
         plt.close(figure)
-    return files
+    return made
 
 
 def main() -> int:
@@ -181,16 +181,16 @@ def main() -> int:
     parser.add_argument("--png", action="store_true", help="also as PNG")
     chosen = parser.parse_args()
     suffixes = ("svg", "png") if chosen.png else ("svg",)
-    for path in chosen.reports or sorted(REPORTS.glob("*.json")):
+    for path in chosen.reports or files():
         try:
-            files = draw(load(path), (chosen.out or path.parent) / path.stem, suffixes)
+            drawn = draw(load(path), (chosen.out or path.parent) / path.stem, suffixes)
         except ImportError:
             sys.stderr.write("matplotlib is missing: pip install matplotlib\n")
             return EXIT_UNAVAILABLE
         except (OSError, ValueError, KeyError, TypeError) as fault:
             sys.stderr.write(f"{path}: is no report: {fault!r}\n")
             return 1
-        sys.stdout.writelines(f"{file}\n" for file in files)
+        sys.stdout.writelines(f"{file}\n" for file in drawn)
     return 0
 
 

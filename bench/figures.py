@@ -163,10 +163,10 @@ def _ratio(figure: Figure | None) -> str:
 
 
 def _origin(report: Report) -> str:
-    disturbed = f"; {report.disturbed()}" if report.disturbed() else ""
+    troubles = f"; {report.troubles()}" if report.troubles() else ""
     return (
         f"- [{report.name}](bench/reports/{report.name}.md), {report.document['date']}: "
-        f"`{report.document['command']}`; {report.machine()}{disturbed}"
+        f"`{report.document['command']}`; {report.machine()}{troubles}"
     )
 
 

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from bench import charts, machine, report
 from bench.recorded import REPORTS, Report
 from bench.table import Table
 
+WHOLE: Final = "whole"  # what --save means without a name
 PARTS: Final = ("quick", "workloads", "peers")  # options that make a run a part of the work
 
 
@@ -31,7 +33,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         nargs="?",
-        const="",
+        const=WHOLE,
         metavar="NAME",
         help="also into bench/reports/, to commit; NAME: beside the report of the whole work",
     )
@@ -40,7 +42,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse, before anything is measured, to replace the whole by a part of it."""
     given = [name for name in PARTS if getattr(options, name) != parser.get_default(name)]
-    if options.save == "" and given:
+    if options.save == WHOLE and given:
         raise PartialError(
             f"--{given[0]} measures a part of the work, and --save would replace the report of "
             "the whole: --save NAME keeps it beside that"
@@ -49,7 +51,8 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 def name_of(stem: str, options: argparse.Namespace) -> str:
     """Name a report of a family: what is not as usual is told."""
-    return "-".join(part for part in (stem, options.congestion, options.save) if part)
+    named = None if options.save == WHOLE else options.save
+    return "-".join(part for part in (stem, options.congestion, named) if part)
 
 
 def save(name: str, files: dict[str, str], directory: Path = REPORTS) -> list[Path]:
@@ -68,20 +71,25 @@ def save(name: str, files: dict[str, str], directory: Path = REPORTS) -> list[Pa
     return paths + drawn
 
 
-def files_of(
-    title: str, argv: Sequence[str], tables: Sequence[Table], data: dict[str, Any], note: str = ""
-) -> dict[str, str]:
-    """Make the files of a report that is not one of a family of workloads. `argv`: its command."""
-    top: dict[str, Any] = {
-        "title": title,
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "command": shlex.join(["python", "-m", *argv]),
-        "machine": machine.describe(),
-    }
-    line = ", ".join(f"{name} {value}" for name, value in top["machine"].items())
-    head = [f"# {title}, {top['date']}", "", f"- command: `{top['command']}`", f"- machine: {line}"]
-    if note:
-        head += ["", note]
-    parts = ["\n".join(head), *(table.markdown() for table in tables)]
-    text = "\n\n".join(parts) + "\n"
-    return {"md": text, "json": json.dumps({**top, **data}, indent=1) + "\n"}
+@dataclass(frozen=True)
+class Top:
+    """What makes a report repeatable. Made before anything is measured: it tells the load."""
+
+    title: str
+    argv: Sequence[str]  # the command
+    note: str = ""
+    machine: dict[str, str] = field(default_factory=machine.describe)
+
+
+def files_of(top: Top, tables: Sequence[Table], data: dict[str, Any]) -> dict[str, str]:
+    """Make the files of a report that is not one of a family of workloads."""
+    date = dt.datetime.now(dt.UTC).date().isoformat()
+    command = shlex.join(["python", "-m", *top.argv])
+    head = [
+        *(f"# {top.title}, {date}", "", f"- command: `{command}`"),
+        f"- machine: {machine.line(top.machine)}",
+        *(["", top.note] if top.note else []),
+    ]
+    text = "\n\n".join(["\n".join(head), *(table.markdown() for table in tables)]) + "\n"
+    known = {"title": top.title, "date": date, "command": command, "machine": top.machine}
+    return {"md": text, "json": json.dumps({**known, **data}, indent=1) + "\n"}

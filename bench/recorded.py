@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from bench import BENCH
+from bench import BENCH, machine
 from bench.histogram import Histogram
 from bench.limits import DISTURBED, doubts
 from bench.measure import Sample
@@ -80,13 +80,15 @@ class Report:
 
     def machine(self) -> str:
         """Return the machine line."""
-        return ", ".join(f"{name} {value}" for name, value in self.document["machine"].items())
+        return machine.line(self.document["machine"])
 
-    def disturbed(self) -> str:
-        """Tell how many measurements something else disturbed; nothing if none was."""
-        samples = self.results.samples
+    def troubles(self) -> str:
+        """Tell how many measurements something else disturbed, and how many failed, if any."""
+        samples, failed = self.results.samples, self.document.get("failed", ())
         found = sum(DISTURBED in doubts(sample) for sample in samples)
-        return f"{found} of {len(samples)} measurements were disturbed" if found else ""
+        told = [f"{found} of {len(samples)} measurements were disturbed"] if found else []
+        told += [f"{len(failed)} measurements failed"] if failed else []
+        return "; ".join(told)
 
 
 def load(path: Path) -> Report:
@@ -99,7 +101,12 @@ def load(path: Path) -> Report:
 
 def all_reports(directory: Path = REPORTS) -> dict[str, Report]:
     """Read all of a folder, by name."""
-    return {path.stem: load(path) for path in sorted(directory.glob("*.json"))}
+    return {path.stem: load(path) for path in files(directory)}
+
+
+def files(directory: Path = REPORTS) -> list[Path]:
+    """List them; other forms of the same figures have a second suffix (`http.smp.json`)."""
+    return sorted(path for path in directory.glob("*.json") if "." not in path.stem)
 
 
 def _sample(row: dict[str, Any]) -> Sample:

@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("seconds", nargs="?", type=float, default=SECONDS, help="of each part")
     parser.add_argument("--save", action="store_true", help="into bench/reports/, to commit")
     chosen = parser.parse_args()
+    top = record.Top("One Service and 5,000, in turns", ["bench.services", *sys.argv[1:]])
     cores = Cores.allowed()
     program("load")
     with ExitStack() as stack:
@@ -152,9 +153,7 @@ def main() -> None:
         p99_pairs, latency = compare_latency(many, port, cores.load, chosen.seconds)
     if chosen.save:
         data = {"cpu_us_pairs": cpu_pairs, "p99_ns_pairs": p99_pairs, "latency_ns": latency}
-        argv = ["bench.services", *sys.argv[1:]]
-        files = record.files_of("One Service and 5,000, in turns", argv, tables(data), data)
-        record.save("services", files)
+        record.save("services", record.files_of(top, tables(data), data))
 
 
 if __name__ == "__main__":

@@ -168,16 +168,16 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.snapshot", description=__doc__)
     parser.add_argument("--save", action="store_true", help="into bench/reports/, to commit")
     chosen = parser.parse_args()
+    note = "The least of some runs; see `bench/snapshot.py`."
+    top = record.Top("Snapshots of Services", ["bench.snapshot", *sys.argv[1:]], note)
     decisions = build.loaded("decisions_release")
     sizes = [size(decisions, services) for services in SIZES]
     hashes = {balance: hashed(balance) for balance in (RING, MAGLEV)}
     made = tables(sizes, hashes)
     print("\n\n".join(each.text() for each in made))
     if chosen.save:
-        argv = ["bench.snapshot", *sys.argv[1:]]
-        data = {"sizes": sizes, "hashes": hashes}
-        note = "The least of some runs; see `bench/snapshot.py`."
-        record.save("snapshot", record.files_of("Snapshots of Services", argv, made, data, note))
+        files = record.files_of(top, made, {"sizes": sizes, "hashes": hashes})
+        record.save("snapshot", files)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from bench import manifests, proc, record
+from bench import machine, manifests, proc, record
 from bench.identities import SERVER, identities
 from bench.running import READY, RunError, announced
 from bench.table import Table
@@ -129,17 +129,16 @@ def main() -> None:
     chosen = parser.parse_args()
     if os.getuid() != 0:
         sys.exit("bench: network namespaces need root")
+    note = f"Medians of {chosen.rounds} rounds; see `bench/start.py`."
+    top = record.Top("What a pod waits for", ["bench.start", *sys.argv[1:]], note)
     try:
         starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
     except (RunError, subprocess.CalledProcessError) as fault:
         sys.exit(f"bench: {fault}")
     made = table("A pod starts", starts)
-    sys.stdout.write(f"{made.text()}\n")
+    sys.stdout.write(f"machine: {machine.line(top.machine)}\n\n{made.markdown()}\n")
     if chosen.save:
-        note = f"Medians of {chosen.rounds} rounds; see `bench/start.py`."
-        argv = ["bench.start", *sys.argv[1:]]
-        files = record.files_of("What a pod waits for", argv, [made], data(starts), note)
-        record.save("start", files)
+        record.save("start", record.files_of(top, [made], data(starts)))
 
 
 def data(starts: dict[str, list[Start]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from bench import BENCH, ROOT, record
+from bench import BENCH, ROOT, machine, record
 from bench.running import READY, RunError, announced, free_ports
 from bench.shop import objects
 from bench.shop.places import FRONT, NAMESPACE, Replica, replicas
@@ -125,6 +125,7 @@ def main() -> int:
     if find_spec("locust") is None:
         sys.stderr.write("locust is missing: pip install locust\n")
         return EXIT_UNAVAILABLE
+    top = record.Top("A shop behind sidecars", ["bench.shop", *sys.argv[1:]])
     seen: dict[str, list[dict[str, Any]]] = {}
     try:
         for mode in MODES:
@@ -136,11 +137,10 @@ def main() -> int:
         return EXIT_FAILED
     headers = ["shop", "requests", "failed", "good", *(f"p{each} ms" for each in PERCENTILES)]
     found = Table("What buyers saw", headers, [row(*each) for each in seen.items()])
-    sys.stdout.write(f"{found.text()}\n")
+    sys.stdout.write(f"machine: {machine.line(top.machine)}\n\n{found.markdown()}\n")
     if chosen.save:
         data = {"modes": {mode: summed(kinds) for mode, kinds in seen.items()}}
-        argv = ["bench.shop", *sys.argv[1:]]
-        record.save("shop", record.files_of("A shop behind sidecars", argv, [found], data))
+        record.save("shop", record.files_of(top, [found], data))
     return 0
 
 

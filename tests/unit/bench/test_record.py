@@ -25,7 +25,11 @@ def test_a_part_of_the_work_does_not_replace_the_whole(
 
 @pytest.mark.parametrize(
     ("save", "congestion", "name"),
-    [("", None, "http"), ("", "reno", "http-reno"), ("rates", None, "http-rates")],
+    [
+        (record.WHOLE, None, "http"),
+        (record.WHOLE, "reno", "http-reno"),
+        ("rates", None, "http-rates"),
+    ],
 )
 def test_what_is_not_as_usual_is_in_the_name(save: str, congestion: str | None, name: str) -> None:
     options = argparse.Namespace(save=save, congestion=congestion)
@@ -38,7 +42,8 @@ def test_a_report_shows_its_pictures_and_those_of_the_one_before_are_gone(tmp_pa
     (tmp_path / "start" / "old.svg").touch()
     steps = {"init step": [{"wall_ms": 200.0}]}
     table = Table("A pod starts", ["step"], [["init step"]])
-    files = record.files_of("Starts", ["bench.start", "--save"], [table], {"steps": steps})
+    top = record.Top("Starts", ["bench.start", "--save"])
+    files = record.files_of(top, [table], {"steps": steps})
     written = record.save("start", files, tmp_path)
     assert [path.name for path in written] == ["start.md", "start.json", "start.svg"]
     assert [path.name for path in (tmp_path / "start").iterdir()] == ["start.svg"]

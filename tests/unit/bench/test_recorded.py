@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bench.histogram import Histogram
 from bench.measure import Sample
 from bench.proc import Cpu
-from bench.recorded import Recorded, Report
+from bench.recorded import Recorded, Report, all_reports
 from bench.report import Header, raw
 from bench.summary import Results
 from bench.workloads import HTTP_64, HTTP_HALF
@@ -50,6 +51,17 @@ def test_a_report_is_that_of_its_family_by_its_name() -> None:
     assert reports.of("http-64").is_whole
     assert not reports.of("http-64", name="http-evening").is_whole
     assert reports.other("start", steps={}).is_whole
+
+
+def test_other_forms_of_a_report_are_no_reports(tmp_path: Path) -> None:
+    for name in ("http.json", "http.smp.json"):
+        (tmp_path / name).write_text(json.dumps(reports.document()))
+    assert list(all_reports(tmp_path)) == ["http"]
+
+
+def test_what_failed_is_told() -> None:
+    report = Report("http", {**reports.document(), "failed": [{"peer": "envoy"}]})
+    assert report.troubles() == "1 measurements failed"
 
 
 def test_budgets_are_those_of_today_whatever_the_report_says() -> None:
