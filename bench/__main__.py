@@ -1,9 +1,9 @@
 """remora beside its peers: `python -m bench [--quick] [--save]`; exit 69 if a peer is missing.
 
 Without a family or workloads it measures everything: all three families (relay, HTTP, mutual TLS),
-then the cross-check of the generator, the start of a pod (as root) and the shop, and draws charts.
-It says first how long that takes. By default each workload takes 30 s a peer in all, 5 rounds of 6;
-open loops a minute. `--seconds 2` is a third of that, `--quick` is for a look.
+then the cross-check of the generator, the start of a pod (as root) and the shop, and draws it. It
+says first how long that takes. By default each workload takes 30 s a peer in all, 5 rounds of 6;
+open loops a minute. `--seconds 2 --rounds 3` takes 42 minutes; `--quick` is for a look.
 """
 
 import argparse
@@ -13,17 +13,18 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, beside, calls, machine, meshes, network, report, smp, tables
+from bench import OUT, beside, calls, machine, meshes, network, record, report, smp, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.identities import identities
 from bench.measure import Bench
 from bench.peer import PEERS, Peer, PeerMissingError
 from bench.proof import prove_all
+from bench.recorded import REPORTS
 from bench.rounds import PROBES_MAX, Fault, Plan, minutes, run, say_on_stderr
 from bench.running import Cores, RunError
 from bench.summary import Results
@@ -44,8 +45,10 @@ class UsageError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints, writes."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     try:
+        record.check(options, parser)
         plans = _plans(options)
         missing = _missing(plans[0].peers)
         if missing:
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         if options.congestion:
             network.enter_own(options.congestion)
         failed = _run(plans, others, options, argv)
-    except (UsageError, meshes.PathError, network.NetworkError) as error:
+    except (UsageError, record.PartialError, meshes.PathError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (BuildError, RunError) as error:
@@ -79,8 +82,7 @@ def _run(
     argv: Sequence[str],
 ) -> bool:
     """Measure all that was asked for, and say at the end what was written; True if some failed."""
-    is_all = options.family is None and not options.workloads
-    parts = beside.parts(quick=options.quick, peers=options.peers) if is_all else []
+    parts = beside.parts(options) if _is_all(options) else []
     seconds = sum(plan.expected_seconds for plan in plans) + sum(part.seconds for part in parts)
     say_on_stderr(f"this takes about {minutes(seconds)}")
     say_on_stderr("")
@@ -90,19 +92,39 @@ def _run(
         written, faults = _measure(plan, options, argv)
         paths += written
         failed |= bool(faults)
-    charted = [path for path in paths if path.suffix == ".json" and ".smp" not in path.suffixes]
-    if options.save:
-        charted = [path for path in charted if path.is_relative_to(BENCH / "reports")]
-    folder = BENCH / "reports" if options.save else OUT
     if others:
-        paths.append(meshes.report_on(others, folder))
-    for part in [*parts, *([beside.charts(charted)] if is_all else [])]:
+        top = record.Top("Proxies of other meshes", ["bench", *argv])
+        found = meshes.report_on(others, top)
+        paths += _write("meshes", options, lambda _: found)
+    for part in parts:
         say_on_stderr(f"{part.title}: about {minutes(part.seconds)}")
-        written, went_well = beside.run(part, folder)
+        written, went_well = beside.run(part)
         paths += written
         failed |= not went_well
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
     return failed
+
+
+def _is_all(options: argparse.Namespace) -> bool:
+    return options.family is None and not options.workloads
+
+
+def _write(
+    stem: str, options: argparse.Namespace, files: Callable[[str], dict[str, str]]
+) -> list[Path]:
+    """Write a report by its time and, where it is for the record, by its fixed name.
+
+    The record has pictures; a run of everything that is not for it has them, too.
+    """
+    name = f"{stem}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
+    if options.save:
+        saved = record.name_of(stem, options)
+        return [*report.write(OUT, name, files(name)), *record.save(saved, files(saved), REPORTS)]
+    return (
+        record.save(name, files(name), OUT)
+        if _is_all(options)
+        else report.write(OUT, name, files(name))
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{family.name}", dest="family", action="store_const", const=family, help=text
         )
-    parser.add_argument("--save", action="store_true", help="also into bench/reports/, to commit")
+    record.add_option(parser)
     parser.add_argument("--peers", default=names, help=f"default: {names}")
     parser.add_argument("--workloads", help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
@@ -192,11 +214,10 @@ def _measure(
     for name in ("load", "upstream", *(["load-tls"] if plan.family == MTLS else [])):
         program(name)
     allowed = allow(IDLE.connections + PROBES_MAX)
-    now = dt.datetime.now(dt.UTC)
     header = report.Header(
         plan.family.title,
         plan.family.note,
-        now.date().isoformat(),
+        dt.datetime.now(dt.UTC).date().isoformat(),
         shlex.join(["python", "-m", "bench", *argv]),
         machine.describe(),
         {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
@@ -222,18 +243,15 @@ def _measure(
     print(report.text(header, made))
     if results.disturbed_share() > DISTURBED_SHARE_MAX:
         print("\nThis machine was busy with other things: not a run for the record.")
-    places = [(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}")]
-    if options.save:
-        places += [(BENCH / "reports", f"{plan.family.stem}-{header.date}-{network.congestion()}")]
-    paths = []
-    for folder, name in places:
-        files = {
+
+    def files(name: str) -> dict[str, str]:
+        return {
             "md": report.markdown(header, made),
             "json": report.raw(header, results, budgets, counted, faults),
             "smp.json": smp.documents(header, results, plan.workloads, name),
         }
-        paths += report.write(folder, name, files)
-    return paths, faults
+
+    return _write(plan.family.stem, options, files), faults
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Compiles the generator and the upstream: C, because Python could not keep a proxy busy."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -37,8 +39,11 @@ def program(name: str) -> Path:
     return binary
 
 
-def vegeta() -> Path:
-    """Path of the constant-rate generator of the cross-check, built by Go from its module, once."""
+def vegeta(*, downloads: bool = False) -> Path:
+    """Path of the constant-rate generator of the cross-check, built by Go from its module, once.
+
+    Nothing leaves this machine without `downloads`: Go then takes what it has of the sources.
+    """
     found = shutil.which("vegeta")
     if found:
         return Path(found)
@@ -48,7 +53,14 @@ def vegeta() -> Path:
     if shutil.which("go") is None:
         raise BuildError("no vegeta, and no Go to build it with: https://go.dev/doc/install")
     command = ["go", "build", "-trimpath", "-o", str(binary), "github.com/tsenart/vegeta/v12"]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=sources)
+    said = "" if downloads else ", without downloading anything"
+    sys.stderr.write(f"Go builds vegeta, once{said}\n")
+    kept = {"GOTOOLCHAIN": "local", **({} if downloads else {"GOPROXY": "off"})}
+    result = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=sources, env=os.environ | kept
+    )
+    if result.returncode and not downloads:
+        raise BuildError("no vegeta, and no sources of it here: --download lets Go fetch them")
     if result.returncode:
         raise BuildError(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
     return binary

@@ -1,4 +1,4 @@
-"""The generator against others: `python -m bench.check [--quick] [--peers haproxy,remora]`.
+"""The generator against others: `python -m bench.check [--quick] [--peers NAMES] [--save]`.
 
 All figures come from a load generator of our own (bench/c/load.c). Here the same proxies get the
 same request from programs that are not ours: wrk as fast as it goes, and vegeta at a constant rate,
@@ -16,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from bench import BENCH, machine
+from bench import BENCH, machine, record
 from bench.asking import item_request
 from bench.build import BuildError, vegeta
 from bench.files import allow
@@ -58,6 +58,14 @@ class Seen:
 Runs = dict[tuple[str, str], list[Seen]]  # by generator and peer
 
 
+class Comparison(NamedTuple):
+    """Our generator and another one, at the same work."""
+
+    title: str
+    other: str
+    runs: Runs
+
+
 def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser("python -m bench.check", description=__doc__)
@@ -65,6 +73,10 @@ def main() -> int:
     parser.add_argument("--peers", help="default: all that are tuned for nothing")
     parser.add_argument("--rounds", type=int, help="default 3, quick 1")
     parser.add_argument("--seconds", type=int, help="of one run; default 5, quick 1")
+    parser.add_argument(
+        "--download", action="store_true", help="let Go fetch the sources of vegeta, once"
+    )
+    record.add_option(parser)
     chosen = parser.parse_args()
     names = chosen.peers.split(",") if chosen.peers else [peer.name for peer in PEERS]
     peers = [p for p in PEERS if p.name in names and p.command and not p.variant_of]
@@ -77,7 +89,7 @@ def main() -> int:
     try:
         for peer in peers:
             peer.binary()
-        attacker: Path | None = vegeta()
+        attacker: Path | None = vegeta(downloads=chosen.download)
     except PeerMissingError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_UNAVAILABLE
@@ -86,20 +98,40 @@ def main() -> int:
         attacker = None
     rounds = chosen.rounds or (1 if chosen.quick else 3)
     seconds = chosen.seconds or (1 if chosen.quick else 5)
+    top = record.Top("The generator against others", ["bench.check", *sys.argv[1:]])
     try:
-        tables = compared(peers, rounds, seconds, attacker)
+        found = compared(peers, rounds, seconds, attacker)
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
-    described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
-    print(f"machine: {described}\n")
+    tables = [_table(peers, each) for each in found]
+    print(f"machine: {machine.line(top.machine)}\n")
     print("\n\n".join(table.markdown() for table in tables))
+    if chosen.save:
+        record.save(record.name_of("check", chosen), record.files_of(top, tables, data(found)))
     return 0
+
+
+def data(found: Sequence[Comparison]) -> dict[str, Any]:
+    """Lay out every run for programs."""
+    return {
+        "comparisons": [
+            {
+                "title": title,
+                "runs": [
+                    {"generator": generator, "peer": peer, **asdict(seen)}
+                    for (generator, peer), each in runs.items()
+                    for seen in each
+                ],
+            }
+            for title, _, runs in found
+        ]
+    }
 
 
 def compared(
     peers: Sequence[Peer], rounds: int, seconds: int, attacker: Path | None
-) -> list[Table]:
+) -> list[Comparison]:
     """Run all generators against all peers, in turns."""
     bench = Bench(Cores.allowed(), allow(WORK.connections + PROBES_MAX))
     full: dict[str, Callable[[Peer], Seen]] = {
@@ -107,7 +139,7 @@ def compared(
         "wrk": lambda peer: _theirs(bench, peer, seconds, _wrk),
     }
     runs = _in_turns(peers, rounds, full)
-    tables = [_table("As fast as it goes", "wrk", peers, runs)]
+    found = [Comparison("As fast as it goes", "wrk", runs)]
     if attacker:
         slowest = min(statistics.median(s.rate for s in runs["load.c", p.name]) for p in peers)
         rate = round(slowest * SHARE)
@@ -118,8 +150,8 @@ def compared(
             ),
         }
         title = f"At {rate:,} requests a second"
-        tables.append(_table(title, "vegeta", peers, _in_turns(peers, rounds, paced)))
-    return tables
+        found.append(Comparison(title, "vegeta", _in_turns(peers, rounds, paced)))
+    return found
 
 
 def _in_turns(
@@ -135,7 +167,9 @@ def _in_turns(
     return runs
 
 
-def _table(title: str, other: str, peers: Sequence[Peer], runs: Runs) -> Table:
+def _table(peers: Sequence[Peer], compared: Comparison) -> Table:
+    title, other, runs = compared
+
     def of(generator: str, peer: str, name: str) -> float:
         return statistics.median(float(getattr(seen, name)) for seen in runs[generator, peer])
 

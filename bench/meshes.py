@@ -15,17 +15,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bench import BENCH, machine, proc, report
+from bench import BENCH, proc, record
 from bench.running import Cores, RunError, answers, free_ports, pinned, stop
 from bench.table import Table
 
@@ -88,12 +88,15 @@ def given(options: argparse.Namespace) -> list[Mesh]:
     return found
 
 
-def report_on(meshes: Sequence[Mesh], folder: Path) -> Path:
-    """Measure them and write what was seen, or what they said when they did not run."""
+def report_on(meshes: Sequence[Mesh], top: record.Top) -> dict[str, str]:
+    """Measure them; return the files of a report of it, or of what they said instead of running."""
     rows = []
+    starts: dict[str, Any] = {}
     for mesh in meshes:
         try:
-            rows.append(_row(mesh, [rest(mesh) for _ in range(ROUNDS)]))
+            found = [rest(mesh) for _ in range(ROUNDS)]
+            rows.append(_row(mesh, found))
+            starts[mesh.name] = [asdict(each) for each in found]
         except RunError as error:
             said = " ".join(str(error).split())[:300]
             rows.append([mesh.name, "-", "-", "-", "-", f"did not run: {said}"])
@@ -104,11 +107,7 @@ def report_on(meshes: Sequence[Mesh], folder: Path) -> Path:
     ]
     made = Table("Start and rest", headers, rows, notes, frozenset({0, 5}))
     print(made.text())
-    date = dt.datetime.now(dt.UTC).date().isoformat()
-    described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
-    text = f"# Proxies of other meshes, {date}\n\n- machine: {described}\n\n{made.markdown()}\n"
-    (path,) = report.write(folder, f"meshes-{date}", {"md": text})
-    return path
+    return record.files_of(top, [made], {"starts": starts})
 
 
 def _row(mesh: Mesh, found: Sequence[Rest]) -> list[str]:

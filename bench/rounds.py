@@ -19,11 +19,12 @@ from bench.running import RunError
 from bench.workloads import TO_SERVER, Family, Workload
 
 RETRIES_MAX: Final = 2  # of one measurement that something else disturbed
-RETRY_SHARE: Final = 1.2  # of the expected length of a run, up to which these are repeated
+RETRY_SHARE: Final = 1.1  # of the expected length of a run, up to which these are repeated
 FAULTS_MAX: Final = 2  # of a peer at a workload, after which it is not asked to do it again
 # Seconds that a measurement takes besides its own: starting, settling, closing, ending.
 AROUND: Final = 1.6
 AROUND_IDLE: Final = 5.0
+AROUND_HANDSHAKES: Final = 12.0  # of thousands of idle connections
 AROUND_SERVICES: Final = 20.0  # thousands of them are read before the first answer
 PROBES_MAX: Final = 64  # connections that a proxy may hold beside the measured ones
 
@@ -60,7 +61,7 @@ class Plan:
         reads = peer.reads_manifests and workload.services > 1
         around = AROUND_SERVICES if reads else AROUND
         if workload.idle:
-            return AROUND_IDLE
+            return AROUND_HANDSHAKES if workload.mtls else AROUND_IDLE
         return self.seconds * workload.times + self.warmup_seconds + around
 
     @property

@@ -12,6 +12,7 @@ from bench.rounds import FAULTS_MAX, Fault
 from bench.series import SERVICES
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
+from bench.table import number as _number
 from bench.verdicts import MB, Verdict
 from bench.workloads import HTTP_HALF, HTTP_SERVICES_HALF, MTLS, Workload
 
@@ -66,13 +67,6 @@ def agreed(proofs: Sequence[Proof]) -> Table:
         "a run ends at once where anything is accepted but the other name",
     ]
     return Table("Mutual TLS, asked before the run", headers, rows, notes, frozenset(range(11)))
-
-
-def _number(value: float) -> str:
-    """Three digits that mean something."""
-    if value >= 100:  # noqa: PLR2004 - a matter of digits
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
 
 
 def _median(figure: Figure | None) -> str:

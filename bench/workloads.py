@@ -83,6 +83,7 @@ class Workload:
 
 SMALL: Final = Workload("small", "Small messages, 64 connections", 64)
 SINGLE: Final = Workload("single", "Small messages, one connection", 1)
+SMALL_10000: Final = Workload("small-10000", "Small messages, 10,000 connections", 10_000)
 BULK_DOWN: Final = Workload(
     "bulk-down", "1 MiB answers, 4 connections", 4, request="16", response=str(MIB), unit="MiB"
 )
@@ -214,7 +215,7 @@ MTLS_IDLE: Final = replace(
 )
 
 WORKLOADS: Final = (
-    *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
+    *(SMALL, SINGLE, SMALL_10000, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
     *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
     *(HTTP_DOWN, HTTP_UP, HTTP_NEW),
     *(HTTP_HALF, HTTP_QUARTER, HTTP_THREE_QUARTERS, HTTP_SCRAPE),

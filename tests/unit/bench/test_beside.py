@@ -1,5 +1,6 @@
 """What a run of everything starts after the families."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ROOT, beside
+from bench import ROOT, beside, record
 from bench.beside import Part
 from tests.support.waiting import eventually
 
@@ -30,25 +31,64 @@ def test_a_part_that_cannot_be_had_here_is_left_out_and_the_run_goes_on(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     part = Part("check", "The generator against others", ("--peers", "remora"), 1)
-    assert beside.run(part, tmp_path) == ([], True)
+    assert beside.run(part) == ([], True)
     said = capsys.readouterr().err
     assert "The generator against others: left out: `-m bench.check --peers remora`" in said
 
 
 def test_a_part_that_fails_is_told_and_is_a_failure_of_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    part = Part("charts", "Charts", (str(tmp_path / "none.json"),), 1, draws=True)
-    assert beside.run(part, tmp_path) == ([], False)
-    assert "Charts: FAILED with status 1" in capsys.readouterr().err
+    part = Part("check", "Check", ("--peers", "none"), 1)
+    assert beside.run(part) == ([], False)
+    assert "Check: FAILED with status 64" in capsys.readouterr().err
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--peers", default="remora")
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--congestion")
+    record.add_option(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "names"),
+    [
+        ((), None, ["", "", ""]),
+        (("--save",), "--save", ["check", "start", "shop"]),
+        (("--quick", "--save", "look"), "--save=look", ["check-look", "start-look", "shop-look"]),
+        (
+            ("--congestion", "reno", "--save"),
+            "--save=reno",
+            ["check-reno", "start-reno", "shop-reno"],
+        ),
+    ],
+)
+def test_parts_save_as_the_run_does_and_replace_the_whole_only_where_it_does(
+    words: tuple[str, ...], told: str | None, names: list[str]
+) -> None:
+    parts = beside.parts(options(*words))
+    assert [part.saved for part in parts] == names
+    saves = {next((w for w in part.words if w.startswith("--save")), None) for part in parts}
+    assert saves == {told}
+
+
+def test_the_check_takes_the_length_of_the_run() -> None:
+    short, usual = (beside.parts(options(*words))[0] for words in (("--seconds", "2"), ()))
+    assert "--seconds=2" in short.words
+    assert short.seconds < usual.seconds
 
 
 @pytest.mark.slow
 def test_another_generator_asks_the_same_proxy_and_its_figures_stand_beside_ours(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(beside, "OUT", tmp_path)
     part = Part("check", "Check", ("--peers", "remora", "--rounds", "1", "--seconds", "1"), 1)
-    (path,), went_well = beside.run(part, tmp_path)
+    (path,), went_well = beside.run(part)
     assert went_well
     text = path.read_text()
     assert text.startswith("# Check, ")

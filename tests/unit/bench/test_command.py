@@ -25,6 +25,7 @@ TINY = ["--peers", "none", "--workloads", "single", "--rounds", "1", "--seconds"
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "OUT", tmp_path)
+    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setattr(rounds, "RETRIES_MAX", 0)  # nobody reads the figures
     return tmp_path
 
@@ -65,6 +66,14 @@ def test_a_run_writes_a_report_and_its_raw_data(
     assert document["samples"][0]["requests"] > 0
     assert document["machine"]["processor"] in report.read_text()
     assert document["failed"] == []
+
+
+def test_a_run_for_the_record_has_a_fixed_name_in_each_form(out: Path) -> None:
+    assert command.main([*TINY, "--save", "tiny"]) == 0
+    kept = sorted(path.name for path in (out / "reports").iterdir())
+    assert kept == ["relay-tiny", "relay-tiny.json", "relay-tiny.md", "relay-tiny.smp.json"]
+    assert "](relay-tiny/cpu-request.svg)" in (out / "reports" / "relay-tiny.md").read_text()
+    assert not list(out.glob("relay-*/"))  # pictures are drawn once
 
 
 def test_a_run_is_also_written_as_service_mesh_performance(out: Path) -> None:

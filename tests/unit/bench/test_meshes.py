@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import meshes
+from bench import meshes, record
 from bench.meshes import Mesh, report_on, rest
 from bench.running import RunError
 
@@ -42,7 +42,9 @@ def test_a_given_proxy_that_ends_is_quoted(tmp_path: Path) -> None:
 
 
 def test_a_report_says_who_did_not_run_and_that_no_requests_were_measured(tmp_path: Path) -> None:
-    text = report_on([program(tmp_path, "raise SystemExit(3)")], tmp_path).read_text()
+    top = record.Top("Proxies of other meshes", ["bench", "--linkerd2-proxy", "it"])
+    text = report_on([program(tmp_path, "raise SystemExit(3)")], top)["md"]
+    assert "- command: `python -m bench --linkerd2-proxy it`" in text
     assert "| linkerd2-proxy | - | - | - | - | did not run: exited with status 3 |" in text
     assert "no requests" in text
 
