@@ -205,13 +205,21 @@ cdef inline uint32_t h1_emit_attempts(
     return emit_text(out, at, b"\r\n", 2)
 
 
+# Milliseconds that are left of the request's deadline, which must be set. The clock of a round of
+# events may be older than the request: what is left is never more than was given.
+cdef inline uint64_t h1_left_ms(const worker_t* w, const exchange_t* x) noexcept nogil:
+    cdef uint64_t started_ms = x.started_us // 1000
+    cdef uint64_t now_ms = w.now_ms if w.now_ms > started_ms else started_ms
+    return x.deadline_ms - now_ms if x.deadline_ms > now_ms else 1
+
+
 # The end of a request's head: what differs from try to try, and the empty line.
 cdef inline uint32_t h1_emit_tail(
     const worker_t* w, const exchange_t* x, char* out, uint32_t at,
 ) noexcept nogil:
     if x.deadline_ms:
         at = emit_text(out, at, b"remora-timeout-ms: ", 19)
-        at = emit_number(out, at, x.deadline_ms - w.now_ms if x.deadline_ms > w.now_ms else 1)
+        at = emit_number(out, at, h1_left_ms(w, x))
         at = emit_text(out, at, b"\r\n", 2)
     at = h1_emit_attempts(x, out, at)
     return emit_text(out, at, b"\r\n", 2)

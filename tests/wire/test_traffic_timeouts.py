@@ -13,6 +13,7 @@ from tests.support.waiting import eventually
 
 SHORT: Final = "250ms"
 CLOSE: Final = "Connection: close"
+LINE: Final = 150  # requests that take more than a millisecond together
 ALONE: Final[Object] = {"http": {"http2MaxRequests": 1}}  # one request at a time
 ONE: Final[Object] = {"tcp": {"maxConnections": 1}}
 
@@ -180,6 +181,26 @@ def test_what_is_left_is_passed_on_and_a_nearer_deadline_obeyed(
     values = asked.all(b"remora-timeout-ms")
     assert len(values) == 1
     assert most - 4_000 < int(values[0]) <= most
+
+
+def test_never_more_is_passed_on_than_was_given_however_long_the_line(cluster: Cluster) -> None:
+    backend = web(cluster, timeout="10s")
+    downs = [cluster.connect() for _ in range(LINE)]
+    for down in downs:  # each has an upstream of its own, which stays
+        down.send(request("/first"))
+    ups = [backend.accept() for _ in downs]
+    for up in ups:
+        up.request()
+        up.send(response())
+    for down in downs:
+        assert down.response().status == 200
+    with cluster.proxy.held():  # all of them are found by one look
+        for down in downs:
+            down.send(request("/"))
+    left = [int(up.request().get(b"remora-timeout-ms") or b"0") for up in ups]
+    assert max(left) <= 10_000
+    for up in ups:
+        up.send(response())
 
 
 def test_a_deadline_of_the_downstream_holds_without_one_of_ours(cluster: Cluster) -> None:
