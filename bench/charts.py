@@ -57,7 +57,7 @@ def plan(report: Report) -> list[Picture]:
         return [_of(report, "latency", plots.buyers)]
     if "steps" in document:
         return [replace(_of(report, "start", plots.starts), height=2.5, across=True)]
-    closed = [w for w in report.works if not w.idle and not w.half_of]
+    closed = [w for w in report.works if not w.idle and not w.half_of and plots.peers(report, [w])]
     found = [_bars(report, closed, unit) for unit in dict.fromkeys(w.unit for w in closed)]
     return [*found, *_latencies(report), *_growth(report, closed), *_memory(report, closed)]
 

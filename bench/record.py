@@ -83,6 +83,9 @@ def save(name: str, files: dict[str, str], directory: Path = REPORTS) -> list[Pa
     except ImportError:
         sys.stderr.write("no pictures: matplotlib is missing\n")
         return paths
+    except Exception as fault:  # noqa: BLE001 - what is measured after this is not to be lost for it
+        sys.stderr.write(f"no pictures of {name}: {fault!r}; `make figures` draws them again\n")
+        return paths
     if drawn:
         shown = "".join(f"\n![{path.stem}]({name}/{path.name})\n" for path in drawn)
         report.write(directory, name, {"md": f"{files['md']}\n## Pictures\n{shown}"})

@@ -31,6 +31,12 @@ def test_only_what_was_measured_is_drawn(workloads: list[str], names: list[str])
     assert [picture.name for picture in plan(reports.of(*workloads))] == names
 
 
+def test_without_any_proxy_there_is_no_cost_to_draw() -> None:
+    report = reports.of("http-64")
+    samples = [each for each in report.document["samples"] if each["peer"] == "none"]
+    assert plan(Report("http", {**report.document, "samples": samples})) == []
+
+
 def test_rates_of_one_work_are_drawn_side_by_side_from_the_lowest() -> None:
     (latency,) = plan(reports.of("http-half", "http-75", "http-25"))
     assert len(latency.panels) == 3

@@ -69,6 +69,16 @@ def test_a_report_shows_its_pictures_and_those_of_the_one_before_are_gone(tmp_pa
     assert load(tmp_path / "start.json").document["steps"] == steps
 
 
+def test_a_picture_that_cannot_be_drawn_does_not_end_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    top = record.Top("Starts", ["bench.start"])
+    files = record.files_of(top, [], {"steps": {"proxy": "no rounds"}})
+    written = record.save("start", files, tmp_path)
+    assert [path.name for path in written] == ["start.md", "start.json"]
+    assert "no pictures of start" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
 def test_each_committed_report_has_its_command_and_its_machine(path: Path) -> None:
     lines = path.read_text().splitlines()
