@@ -141,8 +141,13 @@ fuzz: build ## damaged input for a minute each, sanitized (make fuzz ARGS='--sec
 demo: setup ## two pods and two sidecars: watch real requests being redirected, told by both, drained
 	$(PY) -m deploy.demo $(ARGS)
 
-bench: packages-bench build $(VENV)/.bench ## CPU a request and a MiB beside HAProxy, nginx and Envoy, as ratios
+bench: packages-bench build $(VENV)/.bench ## everything beside HAProxy, nginx and Envoy, two hours (ARGS=--quick: a quarter of one)
 	$(PY) -m bench $(ARGS)
+
+.PHONY: figures
+figures: build ## figures of README.md, pages of bench/ and pictures, from the committed reports
+	$(PY) -m bench.charts
+	$(PY) -m bench.figures --write
 
 .PHONY: profile
 profile: packages-bench build ## where the worker's time goes: a flame graph, functions, system calls a request (root)

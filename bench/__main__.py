@@ -1,4 +1,10 @@
-"""The command: `python -m bench [--quick] [--save]`; exit 69 if a peer is not installed."""
+"""remora beside its peers: `python -m bench [--quick] [--save]`; exit 69 if a peer is missing.
+
+Without a family or workloads it measures everything: all three families (relay, HTTP, mutual TLS),
+then the cross-check of the generator, the start of a pod (as root) and the shop, and draws it. It
+says first how long that takes. By default each workload takes 30 s a peer in all, 5 rounds of 6;
+open loops a minute. `--seconds 2 --rounds 3` takes 42 minutes; `--quick` is for a look.
+"""
 
 import argparse
 import contextlib
@@ -7,18 +13,19 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench import BENCH, OUT, calls, machine, network, report, tables
+from bench import OUT, beside, calls, machine, meshes, network, record, report, smp, tables
 from bench.build import BuildError, program
 from bench.files import allow
 from bench.identities import identities
 from bench.measure import Bench
 from bench.peer import PEERS, Peer, PeerMissingError
 from bench.proof import prove_all
-from bench.rounds import PROBES_MAX, Plan, run, say_on_stderr
+from bench.recorded import REPORTS
+from bench.rounds import PROBES_MAX, Fault, Plan, minutes, run, say_on_stderr
 from bench.running import Cores, RunError
 from bench.summary import Results
 from bench.verdicts import verdicts
@@ -38,8 +45,10 @@ class UsageError(Exception):
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints, writes."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     try:
+        record.check(options, parser)
         plans = _plans(options)
         missing = _missing(plans[0].peers)
         if missing:
@@ -50,37 +59,96 @@ def main(argv: Sequence[str]) -> int:
         if options.syscalls and not calls.is_there():
             print("strace is missing: apt-get install strace", file=sys.stderr)
             return EXIT_UNAVAILABLE
+        others = meshes.given(options)
         if options.congestion:
             network.enter_own(options.congestion)
-        for plan in plans:
-            _measure(plan, options, argv)
-    except (UsageError, network.NetworkError) as error:
+        failed = _run(plans, others, options, argv)
+    except (UsageError, record.PartialError, meshes.PathError, network.NetworkError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except (BuildError, RunError) as error:
         print(f"\n{error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
+        print("\nstopped; what was not finished is not written", file=sys.stderr)
         return 128 + signal.SIGINT
-    return 0
+    return EXIT_FAILED if failed else 0
+
+
+def _run(
+    plans: Sequence[Plan],
+    others: Sequence[meshes.Mesh],
+    options: argparse.Namespace,
+    argv: Sequence[str],
+) -> bool:
+    """Measure all that was asked for, and say at the end what was written; True if some failed."""
+    parts = beside.parts(options) if _is_all(options) else []
+    seconds = sum(plan.expected_seconds for plan in plans) + sum(part.seconds for part in parts)
+    say_on_stderr(f"this takes about {minutes(seconds)}")
+    say_on_stderr("")
+    paths: list[Path] = []
+    failed = False
+    for plan in plans:
+        written, faults = _measure(plan, options, argv)
+        paths += written
+        failed |= bool(faults)
+    if others:
+        top = record.Top("Proxies of other meshes", ["bench", *argv])
+        found = meshes.report_on(others, top)
+        paths += _write("meshes", options, lambda _: found)
+    for part in parts:
+        say_on_stderr(f"{part.title}: about {minutes(part.seconds)}")
+        written, went_well = beside.run(part)
+        paths += written
+        failed |= not went_well
+    print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
+    return failed
+
+
+def _is_all(options: argparse.Namespace) -> bool:
+    return options.family is None and not options.workloads
+
+
+def _write(
+    stem: str, options: argparse.Namespace, files: Callable[[str], dict[str, str]]
+) -> list[Path]:
+    """Write a report by its time and, where it is for the record, by its fixed name.
+
+    The record has pictures; a run of everything that is not for it has them, too.
+    """
+    name = f"{stem}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
+    if options.save:
+        saved = record.name_of(stem, options)
+        return [*report.write(OUT, name, files(name)), *record.save(saved, files(saved), REPORTS)]
+    return (
+        record.save(name, files(name), OUT)
+        if _is_all(options)
+        else report.write(OUT, name, files(name))
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     names = ",".join(peer.name for peer in PEERS)
     works = ",".join(work.name for work in WORKLOADS)
-    parser.add_argument("--quick", action="store_true", help="some minutes, wide spread")
+    parser.add_argument("--quick", action="store_true", help="a quarter of an hour, wide spread")
     for family in FAMILIES:
         text = f"only: {family.title}"
         parser.add_argument(
             f"--{family.name}", dest="family", action="store_const", const=family, help=text
         )
-    parser.add_argument("--save", action="store_true", help="also into bench/reports/, to commit")
+    record.add_option(parser)
     parser.add_argument("--peers", default=names, help=f"default: {names}")
     parser.add_argument("--workloads", help=f"default: {works}")
     parser.add_argument("--rounds", type=int, help="default 5, quick 2")
-    parser.add_argument("--seconds", type=float, help="of one measurement; default 2, quick 0.5")
+    parser.add_argument(
+        "--seconds", type=float, help="of one measurement; default 6, quick 0.5; open loops twice"
+    )
+    meshes.add_options(parser)
     parser.add_argument(
         "--syscalls", action="store_true", help="also count system calls, in runs of their own"
     )
@@ -113,10 +181,9 @@ def _plan(options: argparse.Namespace, chosen: list[Workload]) -> Plan:
         peers=_chosen(options.peers, peers),
         workloads=chosen,
         rounds=rounds,
-        seconds=options.seconds or (0.5 if options.quick else 2.0),
+        seconds=options.seconds or (0.5 if options.quick else 6.0),
         warmup_seconds=0.15 if options.quick else 0.3,
         idle_rounds=min(rounds, 1 if options.quick else 3),
-        retry_seconds=chosen[0].family.seconds * (0.15 if options.quick else 1),
         rate=options.rate,
     )
 
@@ -140,15 +207,17 @@ def _missing(peers: Sequence[Peer]) -> dict[str, str]:
     return missing
 
 
-def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> None:
+def _measure(
+    plan: Plan, options: argparse.Namespace, argv: Sequence[str]
+) -> tuple[list[Path], list[Fault]]:
+    """Run a family, print it and write it down; return what was written, and what failed."""
     for name in ("load", "upstream", *(["load-tls"] if plan.family == MTLS else [])):
         program(name)
     allowed = allow(IDLE.connections + PROBES_MAX)
-    now = dt.datetime.now(dt.UTC)
     header = report.Header(
         plan.family.title,
         plan.family.note,
-        now.date().isoformat(),
+        dt.datetime.now(dt.UTC).date().isoformat(),
         shlex.join(["python", "-m", "bench", *argv]),
         machine.describe(),
         {p.name: p.version() for p in plan.peers if p.command and not p.variant_of},
@@ -156,7 +225,7 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
     with identities() if plan.family == MTLS else contextlib.nullcontext(Path()) as folder:
         bench = Bench(Cores.allowed(), allowed, folder)
         proofs = prove_all(bench, plan.peers, say_on_stderr) if plan.family == MTLS else []
-        samples = run(bench, plan, say_on_stderr)
+        samples, faults = run(bench, plan, say_on_stderr)
         counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
     say_on_stderr("")
     results = Results(samples)
@@ -169,18 +238,20 @@ def _measure(plan: Plan, options: argparse.Namespace, argv: Sequence[str]) -> No
         made.insert(0, tables.extras([p for p in plan.peers if not p.variant_of]))
     if counted:
         made.insert(-1, tables.system_calls(counted))
+    if faults:
+        made.insert(0, tables.failed(faults))
     print(report.text(header, made))
     if results.disturbed_share() > DISTURBED_SHARE_MAX:
         print("\nThis machine was busy with other things: not a run for the record.")
-    files = {
-        "md": report.markdown(header, made),
-        "json": report.raw(header, results, budgets, counted),
-    }
-    paths = report.write(OUT, f"{plan.family.stem}-{now:%Y%m%d-%H%M%S}", files)
-    if options.save:
-        name = f"{plan.family.stem}-{header.date}-{network.congestion()}"
-        paths += report.write(BENCH / "reports", name, files)
-    print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
+
+    def files(name: str) -> dict[str, str]:
+        return {
+            "md": report.markdown(header, made),
+            "json": report.raw(header, results, budgets, counted, faults),
+            "smp.json": smp.documents(header, results, plan.workloads, name),
+        }
+
+    return _write(plan.family.stem, options, files), faults
 
 
 if __name__ == "__main__":

@@ -25,6 +25,22 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """What became of requests whose connection ended, as the proxy was told to end it."""
+
+    resent: int = 0  # asked again elsewhere: a kept connection ended without a byte of an answer
+    refused: int = 0  # lost: nobody took the new connection
+    cut: int = 0  # lost: reset or ended on a new connection, or in the middle of an answer
+    status: int = 0  # lost: another status than 200
+    by_first: int = 0  # answered by the proxy that ends, after it was told
+
+    @property
+    def lost(self) -> int:
+        """Requests that a client would have seen fail."""
+        return self.refused + self.cut + self.status
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What the generator saw in the measured time."""
 
@@ -34,6 +50,7 @@ class Outcome:
     elapsed_seconds: float
     latency: Histogram
     lag: Histogram  # how late the generator itself was with requests that had a free connection
+    ends: Ends = Ends()
 
 
 class Generator:
@@ -45,9 +62,24 @@ class Generator:
 
     def measure(self) -> Outcome:
         """Run the measured time and return when the last answer is in."""
+        self.begin()
+        return self.end()
+
+    def begin(self) -> None:
+        """Begin the measured time."""
+        self._say("go\n")
+
+    def tell(self) -> None:
+        """Tell, once in the measured time, that the proxy is about to be told to end."""
+        self._say("ends\n")
+
+    def _say(self, line: str) -> None:
         stdin = opened(self._process.stdin)
-        stdin.write("go\n")
+        stdin.write(line)
         stdin.flush()
+
+    def end(self) -> Outcome:
+        """Return when the last answer is in."""
         seen = json.loads(self.read_line())
         return Outcome(
             requests=seen["requests"],
@@ -56,6 +88,7 @@ class Generator:
             elapsed_seconds=seen["elapsed_ns"] / 1e9,
             latency=Histogram(seen["latency_ns"]),
             lag=Histogram(seen["lag_ns"]),
+            ends=Ends(**seen["ends"]),
         )
 
     def read_line(self) -> str:
@@ -68,11 +101,20 @@ class Generator:
 
 @contextlib.contextmanager
 def generator(
-    port: int, workload: Workload, timing: Timing, core: int, identities: Path = Path()
+    port: int,
+    workload: Workload,
+    timing: Timing,
+    core: int,
+    identities: Path = Path(),
+    next_port: int = 0,
 ) -> Iterator[Generator]:
-    """Start a generator and warm it; its connections stay open until the block is left."""
+    """Start a generator and warm it; its connections stay open until the block is left.
+
+    With `next_port` they may end in the measured time: Outcome.ends.
+    """
     words: dict[str, str | float] = {
         "port": port,
+        "next-port": next_port,
         "connections": workload.connections,
         "request": workload.request,
         "response": workload.response,

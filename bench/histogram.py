@@ -18,6 +18,17 @@ class Histogram:
         """Number of values."""
         return sum(count for _, _, count in self.buckets)
 
+    @property
+    def lowest(self) -> float:
+        """Smallest value, in ns, of the first bucket; 0 if there are none."""
+        return float(self.buckets[0][0]) if self.buckets else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean, in ns, of values that are taken to be in the middle of their buckets."""
+        total = sum((low + beyond) / 2 * count for low, beyond, count in self.buckets)
+        return total / self.count if self.count else 0.0
+
     def percentile(self, percent: float) -> float:
         """Largest value, in ns, of the bucket that holds this percentile; 0 if there are none."""
         wanted = self.count * percent / 100

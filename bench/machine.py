@@ -25,3 +25,8 @@ def describe() -> dict[str, str]:
         "congestion control": network.congestion(),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
+
+
+def line(described: dict[str, str]) -> str:
+    """Return all of it in one line."""
+    return ", ".join(f"{name} {value}" for name, value in described.items())

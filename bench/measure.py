@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.generator import Generator, Outcome, Timing, generator
+from bench.generator import Ends, Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
 from bench.manifests import changing
 from bench.peer import Peer
@@ -45,6 +45,9 @@ class Sample:
     latency: Histogram = field(default_factory=lambda: Histogram([]))
     lag: Histogram = field(default_factory=lambda: Histogram([]))
     scrape: Scrape = field(default_factory=Scrape)
+    ends: Ends = field(default_factory=Ends)  # of a proxy that is drained or reloaded
+    exit_ms: float | None = None  # from being told to end to its end
+    began_at: float = 0.0  # of the measured time, in seconds of the world's clock
 
     @property
     def rate(self) -> float:
@@ -79,6 +82,8 @@ class Bench:
             *(upstream_port, self.connections_allowed, self.cores.proxy, workload.family),
             services=SERVICES if workload.scraped else 0,
             manifests=workload.services,
+            reloads=workload.reloaded,
+            drains=workload.drained,
             identities=self.identities,
         )
 
@@ -91,16 +96,17 @@ def measure(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sam
     ):
         sample = Sample(workload.name, peer.name, timing.seed, proxy.answer_ms, proxy.ready_ms)
         if proxy.pids:
-            _settle(proxy.pids)
+            settle(proxy.pids)
             sample = replace(sample, memory=memory(*proxy.pids))
         if workload.scraped:
             provoke(proxy.port, proxy.service_ports)
         core, identities = bench.cores.load, bench.identities
         with generator(proxy.port, workload, timing, core, identities) as warm:
             if proxy.pids:
-                _settle(proxy.pids)
+                settle(proxy.pids)
                 sample = replace(sample, memory_loaded=memory(*proxy.pids))
             sample = replace(sample, offered_rate=timing.rate, connections=workload.connections)
+            sample = replace(sample, began_at=time.time())
             if workload.idle:
                 return sample
             with (
@@ -129,7 +135,7 @@ def _run(
     """Read all clocks before and after the measured time, both while nothing is in flight."""
     load = (upstream_pid, warm.pid, *([scraper.pid] if scraper else []))
     if scraper and proxy:
-        _settle(proxy)
+        settle(proxy)
     proxy_before, load_before = cpu(*proxy), cpu(*load).total_ns
     threads_before = threads(*proxy)
     busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
@@ -138,7 +144,7 @@ def _run(
     outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
     busy = busy_ns((cores.load, cores.proxy)) - busy_before
     if proxy:
-        _settle(proxy)  # connections that it still closes belong to the work
+        settle(proxy)  # connections that it still closes belong to the work
     used = cpu(*proxy) - proxy_before
     worker = busiest(threads_before, threads(*proxy))
     load_ns = cpu(*load).total_ns - load_before
@@ -158,7 +164,7 @@ def _run(
     )
 
 
-def _settle(pids: tuple[int, ...]) -> None:
+def settle(pids: tuple[int, ...]) -> None:
     """Wait until the proxy stands still: a pause in which it used no CPU worth a word."""
     used = cpu(*pids).total_ns
     for _ in range(SETTLE_PAUSES_MAX):

@@ -6,6 +6,7 @@ Their configurations are templates in bench/peers/, to be read and doubted there
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from string import Template
 from typing import Final
 
 from bench import BENCH, ROOT, manifests
+from bench.ending import drain_envoy, told
 from bench.identities import CLIENT, CLIENT_ID, SERVER, SERVER_ID, SERVER_NAME
 from bench.workloads import (
     BULK_DOWN,
@@ -33,6 +35,7 @@ TEMPLATES: Final = BENCH / "peers"
 BULK: Final = (BULK_DOWN, BULK_UP, HTTP_DOWN, HTTP_UP, MTLS_DOWN, MTLS_UP)
 # The first one is what all agree on; in the order of remora's own.
 CIPHERS: Final = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+DRAIN_DELAY_S: Final = 1  # for clients to be told before the rest is closed, where there is such
 DESCRIPTORS_SPARE: Final = 200  # listeners, logs, epoll and the like
 
 
@@ -52,6 +55,8 @@ class Job:
     family: str = TCP.name
     service_ports: tuple[int, ...] = ()  # for services that nobody answers for: see series.py
     manifests: Path | None = None  # Services, one of which stands for the upstream
+    reloads: bool = False  # it will be told to read its configuration again
+    drains: bool = False  # it will be told to end while requests come
     side: str = ""  # of mutual TLS: CLIENT speaks it to the upstream, SERVER to the downstream
     identities: Path = Path()
 
@@ -100,7 +105,9 @@ class Peer:
     variant_of: str | None = None  # tuned for `only`, where the peer's own configuration is not
     names_services: bool = False  # whether metrics tell destinations apart by configured names
     reads_manifests: bool = False
-    only: tuple[Workload, ...] = tuple(work for work in WORKLOADS if not work.services)
+    drain: Callable[[int, int], None] | None = None  # tells (process, admin port) to end gracefully
+    reload_signal: int | None = None  # makes it read its configuration again
+    only: tuple[Workload, ...] = tuple(w for w in WORKLOADS if not w.services or w.reloaded)
 
     def binary(self) -> str:
         """Path of the program; raises PeerMissingError."""
@@ -172,7 +179,8 @@ def _find_remora() -> str | None:
 
 
 def _run_haproxy(binary: str, job: Job, template: str = "haproxy.cfg") -> list[str]:
-    return [binary, "-db", "-f", job.render(template)]
+    # A master, which a reload needs, and a worker; else one process.
+    return [binary, *(["-W"] if job.reloads else []), "-db", "-f", job.render(template)]
 
 
 def _run_nginx(binary: str, job: Job, template: str = "nginx.conf") -> list[str]:
@@ -181,8 +189,10 @@ def _run_nginx(binary: str, job: Job, template: str = "nginx.conf") -> list[str]
 
 
 def _run_envoy(binary: str, job: Job) -> list[str]:
-    quiet = ["--log-level", "error", "--disable-hot-restart"]
-    return [binary, "-c", job.render("envoy.yaml"), "--concurrency", "1", *quiet]
+    words = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+    if job.drains:  # every answer ends its connection, as with the others, and not a growing share
+        words += ["--drain-time-s", str(DRAIN_DELAY_S), "--drain-strategy", "immediate"]
+    return [binary, "-c", job.render("envoy.yaml"), *words]
 
 
 def _run_remora(binary: str, job: Job) -> list[str]:
@@ -192,6 +202,8 @@ def _run_remora(binary: str, job: Job) -> list[str]:
     listen = "--listen-mtls" if job.side == SERVER else "--listen"
     words = [*_launch(binary), "proxy", "--no-interception", "--workers", "1"]
     words += [listen, f"127.0.0.1:{job.port}={target}"]
+    if job.drains:
+        words += ["--drain-delay", f"{DRAIN_DELAY_S}s"]
     if job.side:
         words += ["--identity", str(job.identity)]
     if job.side == CLIENT:
@@ -218,6 +230,8 @@ HAPROXY: Final = Peer(
     metrics_path="/metrics",
     http_extras="counters, averages of times; no histograms, no x-request-id, no traceparent",
     tls_words=("-vv",),
+    drain=told(signal.SIGUSR1),
+    reload_signal=signal.SIGUSR2,
     only=WORKLOADS,  # where Services are measured it is the yardstick, and has its one upstream
 )
 NGINX: Final = Peer(
@@ -228,6 +242,8 @@ NGINX: Final = Peer(
     "-v",
     http_extras="nothing: no metrics of requests, no x-request-id, no traceparent",
     tls_words=("-V",),
+    drain=told(signal.SIGQUIT),
+    reload_signal=signal.SIGHUP,
 )
 ENVOY: Final = Peer(
     "envoy",
@@ -238,6 +254,7 @@ ENVOY: Final = Peer(
     metrics_path="/stats/prometheus",
     http_extras="counters, histograms and x-request-id, as by default; no traceparent",
     tls_words=("--version",),
+    drain=drain_envoy,
 )
 REMORA: Final = Peer(
     "remora",
@@ -251,6 +268,7 @@ REMORA: Final = Peer(
     tls_words=("-m", "OpenSSL.debug"),
     names_services=True,
     reads_manifests=True,
+    drain=told(signal.SIGTERM),
     only=WORKLOADS,
 )
 HAPROXY_BULK: Final = replace(

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.calls import Calls
 from bench.limits import doubts
 from bench.measure import Sample
+from bench.rounds import Fault
 from bench.summary import Results
 from bench.table import Table
 from bench.verdicts import Verdict
@@ -58,7 +59,11 @@ def markdown(header: Header, tables: Sequence[Table]) -> str:
 
 
 def raw(
-    header: Header, results: Results, budgets: Sequence[Verdict], counted: Sequence[Calls] = ()
+    header: Header,
+    results: Results,
+    budgets: Sequence[Verdict],
+    counted: Sequence[Calls] = (),
+    faults: Sequence[Fault] = (),
 ) -> str:
     """For programs: every sample, and the latency histogram of each peer at each workload."""
     pairs = list(dict.fromkeys((s.workload, s.peer) for s in results.samples))
@@ -66,6 +71,7 @@ def raw(
     document = {
         **asdict(header),
         "budgets": [{**asdict(budget), "verdict": budget.word} for budget in budgets],
+        "failed": [asdict(fault) for fault in faults],
         "system_calls": [asdict(calls) for calls in counted],
         "latency_ns": {name: buckets for name, buckets in latency.items() if buckets},
     }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -24,6 +25,7 @@ from bench.workloads import HTTP, MTLS, PAIR, TCP, Family, Workload
 
 START_SECONDS_MAX: Final = 60.0  # of which 5,000 Services take ten
 STOP_SECONDS_MAX: Final = 5.0
+PORT_MIN: Final = 10_000
 POLL_SECONDS: Final = 0.0005  # the resolution of the time to ready
 # bench/c/framing.h: a head alone, which asks for 16 bytes. What must come first of the answer's
 # bytes; filler is not looked at.
@@ -76,17 +78,30 @@ class Place:
     family: Family = TCP
     services: int = 0  # how many named destinations it has besides, if it can name any
     manifests: int = 0  # how many Services it is to read, if it can
-    side: str = ""  # of mutual TLS; see Job
+    reloads: bool = False  # see Job, as for the rest
+    drains: bool = False
+    side: str = ""
     identities: Path = Path()
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports of 127.0.0.1 that nobody listens on, no two of them the same."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Find ports of 127.0.0.1 that nobody listens on, no two of them the same.
+
+    They are below those that the system gives to connections, or one of ours might be given away
+    before its listener is opened.
+    """
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    asked = range(PORT_MIN, given)
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(asked, len(asked)):
+        if len(found) == count:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    if len(found) < count:
+        raise RunError(f"no {count} ports are free from {PORT_MIN} to {given - 1}")
+    return found
 
 
 @contextlib.contextmanager
@@ -209,6 +224,8 @@ def running(peer: Peer, place: Place) -> Iterator[Running]:
             *(port, place.upstream_port, admin_port, place.connections, directory),
             family=place.family.name,
             service_ports=tuple(service_ports),
+            reloads=place.reloads,
+            drains=place.drains,
             side=place.side,
             identities=place.identities,
             manifests=folder,

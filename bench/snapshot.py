@@ -1,16 +1,20 @@
-"""What a snapshot costs by the number of services: `python -m bench.snapshot`.
+"""What a snapshot costs by the number of services: `python -m bench.snapshot [--save]`.
 
 Times of the data plane are taken inside the compiled decisions (tests/probes), a million rounds at
 a time; the time to build is that of the extension itself. The least of some runs counts.
 """
 
+import argparse
 import gc
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from bench import record
+from bench.table import Table
 from proxy import _fastpath
 from proxy.traffic.rows import (
     MAGLEV,
@@ -32,6 +36,7 @@ ENDPOINTS: Final = 10
 HOT: Final = 100  # services that one pod speaks with, however many there are
 ROUNDS: Final = 1_000_000
 RUNS: Final = 5
+DECISIONS: Final = ("address", "name", "balance")
 ENDINGS: Final = ("", ".shop", ".shop.svc", ".shop.svc.cluster.local")
 
 
@@ -113,23 +118,66 @@ def nanoseconds(decisions: ModuleType, rows: Traffic) -> list[float]:
     return [least_s(spin) / ROUNDS * 1e9 for spin in spins]
 
 
+def size(decisions: ModuleType, services: int) -> dict[str, float]:
+    """Measure one number of services."""
+    rows = rows_of(services)
+    address, name, balance = nanoseconds(decisions, rows)
+    return {
+        "services": services,
+        "endpoints": services * ENDPOINTS,
+        "build_ms": least_s(lambda: snapshot_of(rows)) * 1000,
+        "memory_kib": memory_kib(rows),
+        "address_ns": address,
+        "name_ns": name,
+        "balance_ns": balance,
+    }
+
+
+def hashed(balance: str) -> dict[str, float]:
+    """Measure what tables of a hash cost 100 services."""
+    rows = rows_of(100, balance)
+    return {
+        "build_ms": least_s(lambda: snapshot_of(rows)) * 1000,
+        "memory_kib": memory_kib(rows),
+    }
+
+
+def tables(sizes: Sequence[dict[str, float]], hashes: dict[str, dict[str, float]]) -> list[Table]:
+    """Lay both out."""
+    headers = ["services", "endpoints", "build ms", "memory KiB"]
+    rows = [
+        [
+            *(f"{each['services']:,}", f"{each['endpoints']:,}", f"{each['build_ms']:.1f}"),
+            f"{each['memory_kib']:,.0f}",
+            *(f"{each[f'{name}_ns']:.0f}" for name in DECISIONS),
+        ]
+        for each in sizes
+    ]
+    of_hashes = [
+        [name, f"{each['build_ms']:.1f}", f"{each['memory_kib']:,.0f}"]
+        for name, each in hashes.items()
+    ]
+    return [
+        Table("Snapshots", [*headers, *(f"{name} ns" for name in DECISIONS)], rows),
+        Table("100 services with a hash", ["hash", "build ms", "memory KiB"], of_hashes),
+    ]
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print both tables, and write them down."""
+    parser = argparse.ArgumentParser("python -m bench.snapshot", description=__doc__)
+    record.add_option(parser)
+    chosen = parser.parse_args()
+    note = "The least of some runs; see `bench/snapshot.py`."
+    top = record.Top("Snapshots of Services", ["bench.snapshot", *sys.argv[1:]], note)
     decisions = build.loaded("decisions_release")
-    print("| services | endpoints | build ms | memory KiB | address ns | name ns | balance ns |")
-    print("|--:|--:|--:|--:|--:|--:|--:|")
-    for services in SIZES:
-        rows = rows_of(services)
-        build_ms = least_s(lambda rows=rows: snapshot_of(rows)) * 1000  # type: ignore[misc]
-        columns = [f"{each:.0f}" for each in nanoseconds(decisions, rows)]
-        memory = memory_kib(rows)
-        print(f"| {services} | {services * ENDPOINTS} | {build_ms:.1f} | {memory} |", end=" ")
-        print(" | ".join(columns), "|")
-    print("\n| 100 services | build ms | memory KiB |\n|---|--:|--:|")
-    for balance in (RING, MAGLEV):
-        rows = rows_of(100, balance)
-        build_ms = least_s(lambda rows=rows: snapshot_of(rows)) * 1000  # type: ignore[misc]
-        print(f"| {balance} | {build_ms:.1f} | {memory_kib(rows)} |")
+    sizes = [size(decisions, services) for services in SIZES]
+    hashes = {balance: hashed(balance) for balance in (RING, MAGLEV)}
+    made = tables(sizes, hashes)
+    print("\n\n".join(each.text() for each in made))
+    if chosen.save:
+        files = record.files_of(top, made, {"sizes": sizes, "hashes": hashes})
+        record.save(record.name_of("snapshot", chosen), files)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a pod waits for: `python -m bench.start [--rounds 15] [--services 100] [--command REMORA]`.
+"""What a pod waits for: `python -m bench.start [--rounds 15] [--services 100] [--save]`.
 
 Each round makes a network namespace with both address families, runs the init step in it, and then
 starts the proxy with interception, as injection does: bare, with an identity, and with the
@@ -10,23 +10,25 @@ page cache, as on a node that has run the image before. Needs root.
 import argparse
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from bench import machine, manifests, proc
+from bench import machine, manifests, proc, record
 from bench.identities import SERVER, identities
 from bench.running import READY, RunError, announced
 from bench.table import Table
+from bench.verdicts import INIT_MS_MAX, READY_MS_MAX
 
-READY_MS_MAX: Final = 400
-INIT_MS_MAX: Final = 300
+EXIT_UNAVAILABLE: Final = 69
 
 
 class Start(NamedTuple):
@@ -119,23 +121,43 @@ def measured(command: Sequence[str], rounds: int, services: int) -> dict[str, li
 
 
 def main() -> None:
-    """Print the machine line and the table."""
+    """Print the table, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=15, help="default: 15")
     parser.add_argument("--services", type=int, default=100, help="default: 100")
     parser.add_argument(
         "--command", default=f"{sys.executable} -m proxy", help="another remora, say of an image"
     )
+    record.add_option(parser)
     chosen = parser.parse_args()
     if os.getuid() != 0:
-        sys.exit("bench: network namespaces need root")
-    described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
+        sys.stderr.write("bench: network namespaces need root\n")
+        sys.exit(EXIT_UNAVAILABLE)
+    note = f"Medians of {chosen.rounds} rounds; see `bench/start.py`."
+    top = record.Top("What a pod waits for", ["bench.start", *sys.argv[1:]], note)
     try:
         starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
     except (RunError, subprocess.CalledProcessError) as fault:
         sys.exit(f"bench: {fault}")
-    sys.stdout.write(f"machine: {described}\n\n{table('A pod starts', starts).markdown()}\n")
+    made = table("A pod starts", starts)
+    sys.stdout.write(f"machine: {machine.line(top.machine)}\n\n{made.markdown()}\n")
+    if chosen.save:
+        record.save(record.name_of("start", chosen), record.files_of(top, [made], data(starts)))
+
+
+def data(starts: dict[str, list[Start]]) -> dict[str, Any]:
+    """Lay out every start for programs."""
+    return {
+        "steps": {
+            name: [
+                {"wall_ms": each.wall_ms, "cpu_ms": each.cpu_ms, **asdict(each.memory)}
+                for each in found
+            ]
+            for name, found in starts.items()
+        }
+    }
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main()

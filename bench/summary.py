@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from bench.histogram import Histogram, merged
 from bench.limits import DISTURBED, doubts
 from bench.measure import Sample
-from bench.workloads import Workload
+from bench.workloads import WORKLOADS, Workload
 
 REMORA = "remora"
 NONE = "none"
+_WITH_SERVICES = frozenset(work.name for work in WORKLOADS if work.services)
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,15 @@ class Results:
         )
 
     def starts(self, peer: str, value: Callable[[Sample], float | None]) -> Figure | None:
-        """Make a figure of the starts of a peer: each sample began with one."""
-        values = (value(s) for s in self.samples if s.peer == peer)
+        """Make a figure of the starts of a peer: each sample began with one.
+
+        Not of those with thousands of Services to read, nor of proxies that end under way.
+        """
+        values = (
+            value(s)
+            for s in self.samples
+            if s.peer == peer and s.memory.pss and s.workload not in _WITH_SERVICES
+        )
         return Figure.of(v for v in values if v is not None)
 
     def doubts(self, workload: str, peer: str) -> list[str]:

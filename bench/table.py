@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 
 
+def number(value: float) -> str:
+    """Three digits that mean something."""
+    if value >= 100:  # noqa: PLR2004 - a matter of digits
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
+
+
 @dataclass(frozen=True)
 class Table:
     """Words stand on the left of their columns, numbers on the right; notes stand below."""

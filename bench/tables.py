@@ -5,11 +5,14 @@ from typing import Final
 
 from bench.calls import Calls
 from bench.limits import REASONS
+from bench.measure import Sample
 from bench.peer import Peer
 from bench.proof import TRIED, Proof
+from bench.rounds import FAULTS_MAX, Fault
 from bench.series import SERVICES
 from bench.summary import NONE, REMORA, Figure, Results
 from bench.table import Table
+from bench.table import number as _number
 from bench.verdicts import MB, Verdict
 from bench.workloads import HTTP_HALF, HTTP_SERVICES_HALF, MTLS, Workload
 
@@ -25,7 +28,8 @@ def all_tables(
     """In the order in which they are read."""
     work = [w for w in workloads if results.peers(w.name)]
     return [
-        *(_idle(results, w) if w.idle else _work(results, w) for w in work),
+        *(_idle(results, w) if w.idle else _work(results, w) for w in work if not w.restless),
+        *(_ends(results, w) for w in work if w.restless),
         *(_scrapes(results, w) for w in work if w.scraped),
         *(_changes(results, w) for w in work if w.changed),
         *(
@@ -63,13 +67,6 @@ def agreed(proofs: Sequence[Proof]) -> Table:
         "a run ends at once where anything is accepted but the other name",
     ]
     return Table("Mutual TLS, asked before the run", headers, rows, notes, frozenset(range(11)))
-
-
-def _number(value: float) -> str:
-    """Three digits that mean something."""
-    if value >= 100:  # noqa: PLR2004 - a matter of digits
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
 
 
 def _median(figure: Figure | None) -> str:
@@ -131,12 +128,67 @@ def _idle(results: Results, workload: Workload) -> Table:
         samples = results.of(workload.name, peer)
         count = samples[0].connections
         bytes_each = results.connection_bytes(workload.name, peer)
-        pss = Figure.of(s.memory_loaded.pss / MB for s in samples)
-        rows.append([peer, _median(bytes_each), _spread(bytes_each), _median(pss)])
+        sizes = [
+            Figure.of(size / MB for size in found)
+            for found in (
+                [s.memory.pss for s in samples],
+                [s.memory_loaded.pss for s in samples],
+                [s.memory_loaded.private for s in samples],
+            )
+        ]
+        rows.append([peer, _median(bytes_each), _spread(bytes_each), *map(_median, sizes)])
     notes = ["what the kernel holds for the sockets is not in it and is the same for all"]
-    headers = ["peer", "bytes/connection", "spread", "PSS MB with all"]
+    if count < workload.connections:
+        notes.insert(0, f"fewer than {workload.connections:,}: the limit of open files")
+    headers = ["peer", "bytes/connection", "spread", "PSS MB at rest", "PSS MB with all"]
+    headers += ["private MB with all"]
     what = workload.title[0].lower() + workload.title[1:]
     return Table(f"{count:,} {what} ({workload.name})", headers, rows, notes)
+
+
+def _ends(results: Results, workload: Workload) -> Table:
+    """What became of requests while the proxy ended, or took another configuration."""
+    rows = []
+    for peer in results.peers(workload.name):
+        samples = results.of(workload.name, peer)
+        lost = [sum(counts) for counts in zip(*map(_lost, samples), strict=True)]
+        found = [sum(s.requests for s in samples), sum(lost), *lost]
+        found += [sum(s.ends.resent for s in samples)]
+        cells = [f"{count:,}" for count in found]
+        if workload.drained:
+            exits = Figure.of(s.exit_ms for s in samples if s.exit_ms is not None)
+            by_first = Figure.of(s.ends.by_first for s in samples)
+            cells += [_median(by_first), _median(exits), _spread(exits)]
+        latency = results.latency(workload.name, peer)
+        cells += [_number(latency.percentile(percent) / US) for percent in (50, 99)]
+        quiet = results.latency(HTTP_HALF.name, peer).percentile(99)
+        rows.append([peer, *cells, _number(quiet / US) if quiet else LACKING])
+    headers = ["peer", "answered", "lost", "refused", "cut", "status", "resent"]
+    if workload.drained:
+        headers += ["by the old one", "exit ms", "spread"]
+    headers += ["p50 us", "p99 us", f"p99 us at {HTTP_HALF.name}"]
+    rate = max(s.offered_rate for s in results.samples if s.workload == workload.name)
+    notes = [
+        f"offered: {rate:,.0f} requests a second at random; counts are of all rounds together",
+        "lost: refused, cut short (on a new connection, or in the answer), or of another status",
+        "resent: a kept connection ended before a byte of the answer, so the request was repeated",
+    ]
+    if workload.drained:
+        notes.append("by the old one: answers after it was told; exit: from being told to its end")
+    return Table(f"{workload.title} ({workload.name})", headers, rows, notes)
+
+
+def _lost(sample: Sample) -> tuple[int, int, int]:
+    return sample.ends.refused, sample.ends.cut, sample.ends.status
+
+
+def failed(faults: Sequence[Fault]) -> Table:
+    """Measurements that have no figures."""
+    rows = [[f.workload, f.peer, str(f.round), " ".join(f.text.split())[:300]] for f in faults]
+    headers = ["workload", "peer", "round", "what was said"]
+    notes = [f"a peer that failed {FAULTS_MAX} times at a workload was not asked again"]
+    words = frozenset({0, 1, 3})
+    return Table("Failed measurements: not in any figure", headers, rows, notes, words)
 
 
 def _scrapes(results: Results, workload: Workload) -> Table:

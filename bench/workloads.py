@@ -13,16 +13,14 @@ class Family:
     name: str
     title: str
     stem: str  # of the names of its reports
-    seconds: float  # length of a full run below which disturbed measurements are repeated
     note: str = ""  # what its reports add to the method
 
 
-TCP: Final = Family("tcp", "TCP relay", "relay", 580)
+TCP: Final = Family("tcp", "TCP relay", "relay")
 HTTP: Final = Family(
     "http",
     "HTTP/1.1 proxy",
     "http",
-    1000,
     """
 Requests are GETs, or POSTs where they have a body; their heads hold the usual fields and a cookie,
 320 to 512 bytes. Heads are read strictly at both ends: each field once with its value, one
@@ -32,7 +30,6 @@ MTLS: Final = Family(
     "mtls",
     "Mutual TLS between two sidecars",
     "mtls",
-    800,
     """
 Two sidecars of the same product stand in the way, and TLS 1.3 with certificates of both sides
 between them. Both are pinned to the proxy core, one worker each; CPU is the sum of both. At
@@ -68,6 +65,13 @@ class Workload:
     scraped: bool = False  # while somebody reads the proxy's metrics, as many as it can have
     services: int = 0  # the upstream is ten endpoints of one of so many Services
     changed: bool = False  # while these change once a second
+    drained: bool = False  # while the proxy ends and another process of it takes over
+    reloaded: bool = False  # while the proxy takes another configuration once a second
+
+    @property
+    def restless(self) -> bool:
+        """Tell whether connections may end under way; only then a report counts what was lost."""
+        return self.drained or self.reloaded
 
     @property
     def family(self) -> Family:
@@ -79,6 +83,7 @@ class Workload:
 
 SMALL: Final = Workload("small", "Small messages, 64 connections", 64)
 SINGLE: Final = Workload("single", "Small messages, one connection", 1)
+SMALL_10000: Final = Workload("small-10000", "Small messages, 10,000 connections", 10_000)
 BULK_DOWN: Final = Workload(
     "bulk-down", "1 MiB answers, 4 connections", 4, request="16", response=str(MIB), unit="MiB"
 )
@@ -176,6 +181,19 @@ HTTP_CHANGES: Final = replace(
     title="The same while a Service changes once a second",
     changed=True,
 )
+HTTP_RELOAD: Final = replace(
+    HTTP_HALF,
+    name="http-reload",
+    title="The same while the proxy takes another configuration once a second",
+    services=1,  # for remora: its configuration is what it reads of the cluster
+    reloaded=True,
+)
+HTTP_DRAIN: Final = replace(
+    HTTP_HALF,
+    name="http-drain",
+    title="The same while the proxy ends and another one takes over",
+    drained=True,
+)
 
 MTLS_64: Final = replace(HTTP_64, name="mtls-64", mtls=PAIR)
 MTLS_DOWN: Final = replace(HTTP_DOWN, name="mtls-down", mtls=PAIR)
@@ -197,10 +215,11 @@ MTLS_IDLE: Final = replace(
 )
 
 WORKLOADS: Final = (
-    *(SMALL, SINGLE, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
+    *(SMALL, SINGLE, SMALL_10000, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
     *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
     *(HTTP_DOWN, HTTP_UP, HTTP_NEW),
     *(HTTP_HALF, HTTP_QUARTER, HTTP_THREE_QUARTERS, HTTP_SCRAPE),
     *(HTTP_SERVICE, HTTP_SERVICES, HTTP_SERVICES_HALF, HTTP_CHANGES),
+    *(HTTP_RELOAD, HTTP_DRAIN),
     *(MTLS_64, MTLS_DOWN, MTLS_UP, MTLS_HALF, MTLS_NEW, MTLS_IDLE),
 )

@@ -275,6 +275,22 @@ static const char *read_http_request(const struct head *from, struct exchange *e
     return NULL;
 }
 
+/* Whether the sender of this head ends the connection after the message. */
+static inline bool says_close(const struct head *from)
+{
+    static const char field[] = "\r\nConnection: close\r\n";
+    size_t bytes = sizeof field - 1;
+    for (size_t at = 0; at + bytes <= from->bytes; at++)
+        if (!strncasecmp(from->text + at, field, bytes))
+            return true;
+    return false;
+}
+
+static inline bool says_200(const struct head *from)
+{
+    return !strncmp(from->text, "HTTP/1.1 200 ", 13);
+}
+
 static const char *read_http_answer(const struct head *from, const struct exchange *expected)
 {
     struct reader r = {from->text, from->text + from->bytes};

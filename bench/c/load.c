@@ -14,6 +14,11 @@
  * another channel, so that the plain one needs no OpenSSL.
  *
  * Every byte is compared. The first reset, early end, wrong byte or stall ends the run: exit 1.
+ *
+ * With --next-port connections may end in the measured time, because the proxy is told to. The
+ * generator then does what clients of HTTP do, and counts: it leaves a connection whose answer says
+ * close; what was asked on a kept connection and got no byte of an answer is asked again (resent);
+ * anything else is lost. From the first sign of an end, new connections go to the next port.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -47,6 +52,9 @@ struct conn {
     struct channel channel;
     uint32_t watched; /* events */
     int64_t due_ns; /* latency counts from here */
+    bool asks;       /* an exchange is under way */
+    bool is_next;    /* it goes to the next port */
+    uint32_t answers; /* that came through this connection */
     struct exchange exchange;
     struct message request, answer;
 };
@@ -63,6 +71,13 @@ static uint64_t random_state;
 static int64_t begin_ns, end_ns, last_ns, next_arrival_ns;
 static uint64_t requests, bytes_sent, bytes_received;
 static struct histogram latency, lag;
+
+/* What became of connections that ended; see --next-port. */
+static struct {
+    uint64_t resent, refused, cut, status; /* all but the first are lost requests */
+    uint64_t by_first; /* answered by the first port after it was told to end */
+} ends;
+static bool is_told, moves;
 
 static int64_t clock_ns(void)
 {
@@ -103,26 +118,86 @@ static void watch(int operation, struct conn *c, uint32_t events)
         die("load: epoll_ctl", strerror(errno));
 }
 
+static bool may_end(void)
+{
+    return options.next_port && phase == MEASURING;
+}
+
+static void give_up(struct conn *c)
+{
+    c->asks = false;
+    busy--;
+    rest(c);
+}
+
+static void open_conn(struct conn *c);
+
+/* Nobody listens there: the first port has ended, or the request is lost. */
+static void refused(struct conn *c)
+{
+    if (!may_end())
+        die("load: connect", strerror(errno));
+    if (!moves && options.next_port != options.port) {
+        moves = true;
+        open_conn(c);
+        return;
+    }
+    ends.refused++;
+    give_up(c);
+}
+
 static void open_conn(struct conn *c)
 {
+    uint16_t port = moves ? options.next_port : options.port;
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons(options.port)};
+                             .sin_port = htons(port)};
     int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         die("load: socket", strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-        die("load: connect", strerror(errno));
+    c->is_next = moves;
+    c->answers = 0;
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
+        close(fd);
+        refused(c);
+        return;
+    }
     channel_open(&c->channel, fd);
     watch(EPOLL_CTL_ADD, c, EPOLLOUT);
 }
 
+/* The other side ended the connection, whatever was going on. */
+static void ended(struct conn *c, const char *what, const char *why)
+{
+    if (!may_end())
+        die(what, why);
+    moves = true;
+    channel_close(&c->channel);
+    if (!c->asks)
+        return;
+    if (c->answers && !c->answer.head_came && !c->answer.head.bytes) {
+        ends.resent++;
+        c->request.moved = 0;
+        open_conn(c);
+        return;
+    }
+    ends.cut++;
+    give_up(c);
+}
+
 static void send_request(struct conn *c)
 {
-    if (!channel_send(&c->channel, &c->request))
-        die("load: send", strerror(errno));
+    if (!channel_send(&c->channel, &c->request)) {
+        if (errno == ECONNREFUSED && may_end()) { /* of a connect that did not tell at once */
+            channel_close(&c->channel);
+            refused(c);
+            return;
+        }
+        ended(c, "load: send", strerror(errno));
+        return;
+    }
     uint32_t events = all_sent(&c->request) ? EPOLLIN : channel_waits_for(&c->channel);
     if (c->watched != events)
         watch(EPOLL_CTL_MOD, c, events);
@@ -143,6 +218,7 @@ static void start(struct conn *c, int64_t due_ns)
     options.framing->write_request(&c->request.head, e);
     expect_message(&c->answer);
     c->due_ns = due_ns;
+    c->asks = true;
     busy++;
     if (c->channel.fd < 0)
         open_conn(c);
@@ -177,20 +253,25 @@ static void finish(struct conn *c)
 {
     last_ns = clock_ns();
     busy--;
+    c->asks = false;
+    c->answers++;
     if (phase == MEASURING) {
         requests++;
         bytes_sent += c->exchange.request_bytes + options.framing->counted_bytes;
         bytes_received += c->exchange.response_bytes;
         histogram_add(&latency, last_ns - c->due_ns);
     }
-    if (options.each_new && phase != OPENING)
+    ends.by_first += is_told && !c->is_next;
+    bool is_over = may_end() && says_close(&c->answer.head);
+    moves |= is_over;
+    if ((options.each_new && phase != OPENING) || is_over)
         channel_close(&c->channel);
     rest(c);
     dispatch(last_ns);
 }
 
-/* Returns how many of the bytes in scratch were the head's. */
-static uint32_t receive_head(struct conn *c, uint32_t bytes)
+/* Returns how many of the bytes in scratch were the head's; -1 if it ended what may end. */
+static int64_t receive_head(struct conn *c, uint32_t bytes)
 {
     struct message *m = &c->answer;
     bool fits;
@@ -198,6 +279,13 @@ static uint32_t receive_head(struct conn *c, uint32_t bytes)
     const char *wrong = fits ? NULL : "a head that is too long";
     if (m->head_came)
         wrong = options.framing->read_answer(&m->head, &c->exchange);
+    if (wrong && m->head_came && may_end() && !says_200(&m->head)) {
+        ends.status++;
+        moves = true;
+        channel_close(&c->channel);
+        give_up(c);
+        return -1;
+    }
     if (wrong) {
         fprintf(stderr, "%.*s\n", (int)m->head.bytes, m->head.text);
         die("load: an answer arrived damaged", wrong);
@@ -210,18 +298,44 @@ static void receive(struct conn *c)
     ssize_t n = channel_receive(&c->channel, scratch, sizeof scratch);
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n < 0)
-        die("load: recv", strerror(errno));
-    if (n == 0)
-        die("load", "the connection ended before its answer was complete");
+    if (n <= 0) {
+        ended(c, "load: recv",
+              n < 0 ? strerror(errno) : "the connection ended before its answer was complete");
+        return;
+    }
     uint32_t bytes = (uint32_t)n;
-    uint32_t used = c->answer.head_came ? 0 : receive_head(c, bytes);
+    int64_t head = c->answer.head_came ? 0 : receive_head(c, bytes);
+    if (head < 0)
+        return;
+    uint32_t used = (uint32_t)head;
     if (bytes - used > c->answer.body_bytes - c->answer.moved)
         die("load", "more bytes came back than were asked for");
     if (!take_body(&c->answer, scratch + used, bytes - used))
         die("load", "an answer arrived damaged");
     if (all_received(&c->answer))
         finish(c);
+}
+
+static void wait_for_line(void)
+{
+    int c;
+    while ((c = getchar()) != EOF && c != '\n')
+        ;
+}
+
+/* A line in the measured time: the first port is told to end. */
+static void hear(void)
+{
+    wait_for_line();
+    epoll_ctl(epoll_fd, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    is_told = true;
+}
+
+static void listen_to_stdin(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
+        die("load: epoll_ctl", strerror(errno));
 }
 
 static void wait_for_events(int64_t now)
@@ -237,7 +351,9 @@ static void wait_for_events(int64_t now)
         die("load: epoll_pwait2 (needs Linux 5.11)", strerror(errno));
     for (int i = 0; i < n; i++) {
         struct conn *c = events[i].data.ptr;
-        if (!all_sent(&c->request) && events[i].events & (c->watched | EPOLLERR))
+        if (!c)
+            hear();
+        else if (!all_sent(&c->request) && events[i].events & (c->watched | EPOLLERR))
             send_request(c);
         else
             receive(c);
@@ -278,10 +394,13 @@ static uint64_t run_phase(enum phase which, double seconds)
 static void report(uint64_t unsent)
 {
     printf("{\"requests\":%llu,\"unsent\":%llu,\"bytes_sent\":%llu,\"bytes_received\":%llu,"
-           "\"elapsed_ns\":%lld,\"latency_ns\":",
+           "\"ends\":{\"resent\":%llu,\"refused\":%llu,\"cut\":%llu,\"status\":%llu,"
+           "\"by_first\":%llu},\"elapsed_ns\":%lld,\"latency_ns\":",
            (unsigned long long)requests, (unsigned long long)unsent,
            (unsigned long long)bytes_sent, (unsigned long long)bytes_received,
-           (long long)(last_ns - begin_ns));
+           (unsigned long long)ends.resent, (unsigned long long)ends.refused,
+           (unsigned long long)ends.cut, (unsigned long long)ends.status,
+           (unsigned long long)ends.by_first, (long long)(last_ns - begin_ns));
     histogram_print(&latency, stdout);
     printf(",\"lag_ns\":");
     histogram_print(&lag, stdout);
@@ -289,16 +408,10 @@ static void report(uint64_t unsent)
     fflush(stdout);
 }
 
-static void wait_for_line(void)
-{
-    int c;
-    while ((c = getchar()) != EOF && c != '\n')
-        ;
-}
-
 int main(int argc, char **argv)
 {
     options = parse_options(argc, argv);
+    setvbuf(stdin, NULL, _IONBF, 0); /* a line that was read ahead would not wake epoll */
     random_state = 0x5DEECE66DULL + options.seed;
     prctl(PR_SET_TIMERSLACK, 1); /* ns: the default of 50 us would be the latency we measure */
     filler_build();
@@ -314,6 +427,8 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     wait_for_line();
+    if (options.next_port)
+        listen_to_stdin();
     report(run_phase(MEASURING, options.measured_s));
     wait_for_line();
     return 0;

@@ -10,6 +10,7 @@ struct range {
 
 struct options {
     uint16_t port;
+    uint16_t next_port; /* for new connections once one of the first port ended; 0: none may end */
     uint32_t connections;
     struct range request, response; /* bytes: of bodies in HTTP, else of whole messages */
     struct range head;              /* bytes of a request's head, in HTTP */
@@ -35,6 +36,8 @@ static void parse_option(struct options *o, const char *name, const char *value)
 {
     if (!strcmp(name, "--port"))
         o->port = (uint16_t)atoi(value);
+    else if (!strcmp(name, "--next-port"))
+        o->next_port = (uint16_t)atoi(value);
     else if (!strcmp(name, "--connections"))
         o->connections = (uint32_t)atoi(value);
     else if (!strcmp(name, "--request"))

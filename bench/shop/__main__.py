@@ -1,4 +1,4 @@
-"""`python -m bench.shop [--users 20] [--seconds 30]`: the shop three times, and what buyers saw.
+"""The shop three times, as buyers saw it: `python -m bench.shop [--users 20] [--seconds 30]`.
 
 `none`: applications call each other directly, replicas in turn. `sidecars`: each pod has remora in
 front and behind, endpoints in turn, too. `policies`: the same with remora's balancing, and with
@@ -7,6 +7,7 @@ retries and time limits (bench/shop/objects.py). Locust plays the buyers and tel
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from bench import BENCH, ROOT, machine
+from bench import BENCH, ROOT, machine, record
 from bench.running import READY, RunError, announced, free_ports
 from bench.shop import objects
 from bench.shop.places import FRONT, NAMESPACE, Replica, replicas
@@ -85,14 +86,23 @@ def asked(url: str, users: int, seconds: int) -> list[dict[str, Any]]:
 
 def row(mode: str, kinds: Sequence[dict[str, Any]]) -> list[str]:
     """Sum up one run."""
+    found = summed(kinds)
+    requests, failures = found["requests"], found["failures"]
+    good = 100 * (requests - failures) / requests
+    cells = [f"{_percentile(found['times_ms'], share):.0f}" for share in PERCENTILES]
+    return [mode, str(requests), str(failures), f"{good:.2f} %", *cells]
+
+
+def summed(kinds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Add up all kinds of requests of one run: counts, and how often each time was taken."""
     times: Counter[float] = Counter()
     for kind in kinds:
         times.update({float(ms): count for ms, count in kind["response_times"].items()})
-    requests = sum(kind["num_requests"] for kind in kinds)
-    failures = sum(kind["num_failures"] for kind in kinds)
-    good = 100 * (requests - failures) / requests
-    cells = [f"{_percentile(times, share):.0f}" for share in PERCENTILES]
-    return [mode, str(requests), str(failures), f"{good:.2f} %", *cells]
+    return {
+        "requests": sum(kind["num_requests"] for kind in kinds),
+        "failures": sum(kind["num_failures"] for kind in kinds),
+        "times_ms": times,
+    }
 
 
 def _percentile(times: Counter[float], percent: float) -> float:
@@ -111,25 +121,30 @@ def main() -> int:
         "--users", type=int, default=20, help="default: 20, each asks about four times a second"
     )
     parser.add_argument("--seconds", type=int, default=30, help="of each mode; default: 30")
+    record.add_option(parser)
     chosen = parser.parse_args()
     if find_spec("locust") is None:
         sys.stderr.write("locust is missing: pip install locust\n")
         return EXIT_UNAVAILABLE
-    rows = []
+    top = record.Top("A shop behind sidecars", ["bench.shop", *sys.argv[1:]])
+    seen: dict[str, list[dict[str, Any]]] = {}
     try:
         for mode in MODES:
             sys.stderr.write(f"{mode}: {chosen.seconds} s\n")
             with shop(mode) as url:
-                rows.append(row(mode, asked(url, chosen.users, chosen.seconds)))
+                seen[mode] = asked(url, chosen.users, chosen.seconds)
     except RunError as fault:
         sys.stderr.write(f"{fault}\n")
         return EXIT_FAILED
-    described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
     headers = ["shop", "requests", "failed", "good", *(f"p{each} ms" for each in PERCENTILES)]
-    found = Table("What buyers saw", headers, rows)
-    sys.stdout.write(f"machine: {described}\n\n{found.markdown()}\n")
+    found = Table("What buyers saw", headers, [row(*each) for each in seen.items()])
+    sys.stdout.write(f"machine: {machine.line(top.machine)}\n\n{found.markdown()}\n")
+    if chosen.save:
+        data = {"modes": {mode: summed(kinds) for mode, kinds in seen.items()}}
+        record.save(record.name_of("shop", chosen), record.files_of(top, [found], data))
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

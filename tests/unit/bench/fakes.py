@@ -16,6 +16,7 @@ class Mischief:
     answer: Alter = bytes
     request: Alter = bytes
     piece_bytes: int = 1 << 20
+    limit: int = 1 << 30  # answers, after which it closes both connections
 
 
 @contextlib.contextmanager
@@ -39,7 +40,9 @@ def _serve(listener: socket.socket, upstream_port: int, mischief: Mischief) -> N
     ):
         for side in (downstream, upstream):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while _pass_on(downstream, upstream, mischief.request, mischief.piece_bytes):
+        for _ in range(mischief.limit):
+            if not _pass_on(downstream, upstream, mischief.request, mischief.piece_bytes):
+                return
             if not _pass_on(upstream, downstream, mischief.answer, mischief.piece_bytes):
                 return
 

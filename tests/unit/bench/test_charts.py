@@ -2,43 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.charts import cpu, draw, main, plan
-from bench.workloads import HTTP_64, HTTP_DOWN
-
-
-def sample(workload: str, peer: str, cpu_us: int = 30, **more: object) -> dict[str, Any]:
-    memory = {"pss": 20_000_000}
-    return {
-        "workload": workload,
-        "peer": peer,
-        "proxy": {"total_ns": cpu_us * 1000 * 100},
-        "requests": 100,
-        "bytes": 50 << 20,
-        "connections": 64,
-        "memory": memory,
-        "memory_loaded": memory,
-        **more,
-    }
-
-
-def report(*workloads: str) -> dict[str, Any]:
-    samples = [sample(work, peer) for work in workloads for peer in ("remora", "haproxy", "none")]
-    latency = {
-        f"{work} remora": [[1_000_000, 1_100_000, 99], [9_000_000, 9_100_000, 1]]
-        for work in workloads
-    }
-    machine = {"processor": "a fast one"}
-    top = {"title": "HTTP/1.1 proxy", "date": "2026-01-01", "machine": machine}
-    return {**top, "samples": samples, "latency_ns": latency}
-
-
-def test_cpu_is_by_the_unit_of_the_work() -> None:
-    assert cpu(sample("http-64", "remora"), HTTP_64) == 30
-    assert cpu(sample("http-down", "remora"), HTTP_DOWN) == 60
+from bench.charts import draw, main, plan
+from bench.plots import peers
+from bench.recorded import Report
+from bench.workloads import HTTP_64
+from tests.unit.bench import reports
 
 
 @pytest.mark.parametrize(
@@ -46,22 +17,80 @@ def test_cpu_is_by_the_unit_of_the_work() -> None:
     [
         (["http-64"], ["cpu-request"]),
         (["http-64", "http-down"], ["cpu-request", "cpu-mib"]),
-        (["http-64", "http-half"], ["cpu-request", "latency-http-half"]),
-        (["http-1", "http-64", "http-256"], ["cpu-request", "growth"]),
-        (["mtls-idle"], ["memory-mtls-idle"]),
+        (["http-64", "http-25", "http-half"], ["cpu-request", "latency"]),
+        (["http-half", "http-scrape"], ["latency", "latency-meanwhile"]),
+        (
+            ["http-1", "http-64", "http-256"],
+            ["cpu-request", "connections-cpu", "connections-memory"],
+        ),
+        (["http-service", "http-services"], ["cpu-request", "services-cpu"]),
+        (["mtls-idle"], ["connections-memory"]),
     ],
 )
 def test_only_what_was_measured_is_drawn(workloads: list[str], names: list[str]) -> None:
-    assert [name for name, _, _ in plan(report(*workloads))] == names
+    assert [picture.name for picture in plan(reports.of(*workloads))] == names
+
+
+def test_without_any_proxy_there_is_no_cost_to_draw() -> None:
+    report = reports.of("http-64")
+    samples = [each for each in report.document["samples"] if each["peer"] == "none"]
+    assert plan(Report("http", {**report.document, "samples": samples})) == []
+
+
+def test_rates_of_one_work_are_drawn_side_by_side_from_the_lowest() -> None:
+    (latency,) = plan(reports.of("http-half", "http-75", "http-25"))
+    assert len(latency.panels) == 3
+
+
+def test_a_peer_that_is_not_known_here_is_drawn_last() -> None:
+    report = reports.of("http-64")
+    report.document["samples"].append(reports.sample("http-64", "linkerd"))
+    assert peers(report, [HTTP_64]) == ["remora", "haproxy", "linkerd"]
+
+
+OTHERS = [
+    reports.other(
+        "start", steps={"init step": [{"wall_ms": 200.0}], "proxy": [{"wall_ms": 210.0}]}
+    ),
+    reports.other(
+        "shop", modes={"none": {"requests": 9, "failures": 1, "times_ms": {"5.0": 50, "400.0": 9}}}
+    ),
+    reports.other(
+        "services",
+        cpu_us_pairs=[[20.0, 21.0], [20.0, 19.0]],
+        latency_ns={"nothing changes": [[1000, 2000, 900]], "a change a second": [[1000, 2000, 9]]},
+    ),
+    reports.other(
+        "snapshot",
+        sizes=[
+            {
+                "services": n,
+                "build_ms": n / 20,
+                "memory_kib": n - 1,
+                "address_ns": 30,
+                "name_ns": 60,
+                "balance_ns": 90,
+            }
+            for n in (1, 100)
+        ],
+    ),
+]
+WORKS = ("http-1", "http-64", "http-256", "http-down", "http-half", "http-scrape", "http-services")
 
 
 @pytest.mark.slow
-def test_every_picture_can_be_drawn(tmp_path: Path) -> None:
-    of_all = report("http-1", "http-64", "http-256", "http-down", "http-half", "mtls-idle")
-    files = draw(of_all, "all", tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted(files)
-    assert len(files) == 2 * 5
-    assert all(file.stat().st_size > 1000 for file in files)
+@pytest.mark.parametrize("report", [reports.of(*WORKS), *OTHERS], ids=lambda report: report.name)
+def test_the_same_report_gives_the_same_small_pictures(report: Report, tmp_path: Path) -> None:
+    once, again = (draw(report, tmp_path / where) for where in ("once", "again"))
+    assert [file.stem for file in once] == [picture.name for picture in plan(report)]
+    assert [file.read_bytes() for file in once] == [file.read_bytes() for file in again]
+    assert all(file.stat().st_size < 60_000 for file in once)
+
+
+@pytest.mark.slow
+def test_text_stays_text(tmp_path: Path) -> None:
+    (file,) = draw(reports.of("http-64"), tmp_path)
+    assert "haproxy</text>" in file.read_text()
 
 
 def test_what_is_no_report_is_named(

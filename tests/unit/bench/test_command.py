@@ -1,6 +1,7 @@
 """The command line: what it refuses, what it writes, and that it leaves nothing behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,12 @@ import pytest
 
 from bench import ROOT, peer, rounds
 from bench import __main__ as command
+from bench.generator import Timing
+from bench.measure import Bench, Sample, measure
+from bench.peer import Peer
+from bench.proc import session
+from bench.running import RunError
+from bench.workloads import Workload
 from tests.support.waiting import eventually
 
 TINY = ["--peers", "none", "--workloads", "single", "--rounds", "1", "--seconds", "0.05"]
@@ -18,6 +25,7 @@ TINY = ["--peers", "none", "--workloads", "single", "--rounds", "1", "--seconds"
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "OUT", tmp_path)
+    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setattr(rounds, "RETRIES_MAX", 0)  # nobody reads the figures
     return tmp_path
 
@@ -52,11 +60,66 @@ def test_a_run_writes_a_report_and_its_raw_data(
     assert command.main(TINY) == 0
     assert "one connection" in capsys.readouterr().out
     (report,) = out.glob("relay-*.md")
-    (raw,) = out.glob("relay-*.json")
+    raw = report.with_suffix(".json")
     document = json.loads(raw.read_text())
     assert document["command"] == "python -m bench " + " ".join(TINY)
     assert document["samples"][0]["requests"] > 0
     assert document["machine"]["processor"] in report.read_text()
+    assert document["failed"] == []
+
+
+def test_a_run_for_the_record_has_a_fixed_name_in_each_form(out: Path) -> None:
+    assert command.main([*TINY, "--save", "tiny"]) == 0
+    kept = sorted(path.name for path in (out / "reports").iterdir())
+    assert kept == ["relay-tiny.json", "relay-tiny.md", "relay-tiny.smp.json"]
+
+
+def test_a_run_is_also_written_as_service_mesh_performance(out: Path) -> None:
+    assert command.main(TINY) == 0
+    (path,) = out.glob("relay-*.smp.json")
+    (found,) = json.loads(path.read_text())["results"]
+    latencies = found["result"]["latencies_ms"]
+    assert list(latencies) == ["min", "average", "p50", "p90", "p99", "max"]
+    assert 0 < latencies["min"] <= latencies["p50"] <= latencies["p99"] <= latencies["max"]
+    assert found["result"]["actual_QPS"] > 0
+    assert found["test_config"]["clients"][0]["connections"] == 1
+    assert found["mesh_config"]["sidecar"]["count"] == 0
+    assert found["mesh_config"]["mtls_enabled"] is False
+    assert found["environment"]["node"][0]["cores"] >= 1
+
+
+@pytest.mark.usefixtures("out")
+def test_a_run_says_first_how_long_it_takes_and_then_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(TINY) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("this takes about 1 min")
+    assert "[1/1, 1 min left]" in said
+
+
+def test_a_measurement_that_fails_is_told_and_does_not_take_the_others_with_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(bench: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sample:
+        if workload.name == "small":
+            raise RunError("nobody there")
+        return measure(bench, peer, workload, timing)
+
+    monkeypatch.setattr(rounds, "measure", failing)
+    words = ["--peers", "none", "--workloads", "small,single", *TINY[4:]]
+    assert command.main(words) == 1
+    (report,) = out.glob("relay-*.md")
+    assert "| small | none | 1 | nobody there |" in report.read_text()
+    assert "(single)" in report.read_text()
+
+
+@pytest.mark.parametrize("flag", ["--ztunnel", "--linkerd2-proxy"])
+def test_a_proxy_of_another_mesh_that_is_not_there_is_refused_before_anything_runs(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([flag, "/nowhere/at-all", *TINY]) == 64
+    assert f"{flag} /nowhere/at-all: no program is there" in capsys.readouterr().err
 
 
 def test_each_family_has_a_report_of_its_own(out: Path) -> None:
@@ -109,15 +172,51 @@ def test_a_run_that_is_told_to_stop_leaves_no_process() -> None:
     words = [sys.executable, "-m", "bench", *TINY[:-1], "60"]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
-        pids = eventually("upstream and generator", lambda: _two(children.read_text().split()))
+        pids = eventually(
+            "upstream and generator", lambda: _so_many(children.read_text().split(), 2)
+        )
         run.send_signal(signal.SIGTERM)
         assert run.wait(20) == 128 + signal.SIGTERM
     # Whoever inherits them may take a moment to reap them.
     eventually("no process", lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-def _two(pids: list[str]) -> list[str]:
-    return pids if len(pids) == 2 else []
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_leaves_no_process_file_or_port(tmp_path: Path) -> None:
+    """As Ctrl-C does, in the middle of a measurement of the proxy."""
+    words = ["--peers", "remora", "--workloads", "http-1", "--rounds", "1", "--seconds", "60"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, stderr=subprocess.PIPE, env=environment
+    ) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        leaders = eventually(
+            "upstream, proxy and generator", lambda: _so_many(children.read_text().split(), 3)
+        )
+        assert list(tmp_path.iterdir())
+        listening = _listening(leaders)
+        assert len(listening) > 2
+        run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 128 + signal.SIGINT
+    eventually("no process", lambda: not session(*map(int, leaders)))
+    assert list(tmp_path.iterdir()) == []
+    assert not listening & _tcp_listeners().keys()
+
+
+def _so_many(pids: list[str], count: int) -> list[str]:
+    return pids if len(pids) == count else []
+
+
+def _tcp_listeners() -> dict[str, str]:
+    """Local addresses that somebody listens at, and the inode of the socket."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[1]: row[9] for row in rows if row[3] == "0A"}
+
+
+def _listening(leaders: list[str]) -> set[str]:
+    """Addresses at which these processes listen."""
+    links = {str(link.readlink()) for pid in leaders for link in Path(f"/proc/{pid}/fd").iterdir()}
+    return {at for at, inode in _tcp_listeners().items() if f"socket:[{inode}]" in links}
 
 
 @pytest.mark.root
@@ -129,7 +228,8 @@ def test_a_run_in_a_network_of_its_own_tells_its_congestion_control(tmp_path: Pa
     )
     words = [sys.executable, "-c", code, str(tmp_path), "--congestion", "reno", *TINY]
     subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
-    (raw,) = tmp_path.glob("relay-*.json")
+    (report,) = tmp_path.glob("relay-*.md")
+    raw = report.with_suffix(".json")
     assert json.loads(raw.read_text())["machine"]["congestion control"] == "reno"
 
 

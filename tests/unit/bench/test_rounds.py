@@ -1,20 +1,29 @@
 """The order of a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
+
+from bench import rounds
+from bench.generator import Timing
 from bench.measure import Bench, Sample
 from bench.peer import ENVOY, HAPROXY, NGINX, NGINX_BULK, NONE, REMORA, Peer
 from bench.proc import Cpu
 from bench.rounds import PROBES_MAX, Plan, fitted, half_rate, rotated
-from bench.running import Cores
+from bench.running import Cores, RunError
 from bench.workloads import (
     BULK_DOWN,
+    HTTP_64,
     HTTP_5000,
     HTTP_CHANGES,
+    HTTP_DRAIN,
     HTTP_HALF,
     HTTP_QUARTER,
+    HTTP_RELOAD,
     HTTP_SCRAPE,
     HTTP_SERVICES,
+    HTTP_SERVICES_HALF,
     HTTP_THREE_QUARTERS,
     IDLE,
     MTLS_64,
@@ -84,6 +93,52 @@ def test_half_load_is_half_of_what_the_slowest_proxy_did() -> None:
         saturated("envoy", 30_000, 10**9),
     ]
     assert half_rate(samples, SMALL.name) == 15_000
+
+
+def test_each_half_load_goes_by_the_work_that_it_is_half_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    can_do = {"http-64": 60_000, "http-services": 20_000}
+    offered = {}
+
+    def taken(_: Bench, peer: Peer, workload: Workload, timing: Timing) -> Sample:
+        offered[workload.name] = timing.rate
+        done = can_do.get(workload.name, 0)
+        return replace(saturated(peer.name, done, 10**9), workload=workload.name)
+
+    monkeypatch.setattr(rounds, "measure", taken)
+    works = (HTTP_64, HTTP_HALF, HTTP_SERVICES, HTTP_SERVICES_HALF)
+    bench = Bench(Cores(0, 1), connections_allowed=1000)
+    one = replace(plan([HAPROXY], *works), rounds=1)
+    rounds.run(bench, one, lambda _: None)
+    assert (offered["http-half"], offered["http-services-half"]) == (30_000, 10_000)
+
+
+def test_a_peer_that_fails_twice_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> Sample:
+        raise RunError("no")
+
+    monkeypatch.setattr(rounds, "measure", refused)
+    bench = Bench(Cores(0, 1), connections_allowed=1000)
+    samples, faults = rounds.run(bench, plan([ENVOY], SMALL), lambda _: None)
+    assert (samples, [fault.round for fault in faults]) == ([], [1, 2])
+
+
+def test_drains_and_reloads_are_done_by_those_that_know_how() -> None:
+    every = [NONE, HAPROXY, NGINX, NGINX_BULK, ENVOY, REMORA]
+    proxies = ["haproxy", "nginx", "envoy", "remora"]
+    steps = [(w.name, p.name) for n, w, p in plan(every, HTTP_RELOAD, HTTP_DRAIN).steps() if n == 1]
+    assert steps == [
+        *(("http-reload", name) for name in proxies if name != "envoy"),
+        *(("http-drain", name) for name in proxies),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "1 min"), (3000, "50 min"), (6900, "1 h 55 min")]
+)
+def test_a_length_of_time_is_said_as_one_waits_for_it(seconds: float, words: str) -> None:
+    assert rounds.minutes(seconds) == words
 
 
 def test_other_open_loops_go_by_the_half_load_of_the_same_run() -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import secrets
+import socket
 import sys
 from pathlib import Path
 
@@ -100,3 +102,20 @@ def test_the_upstream_is_gone_after_its_block() -> None:
     with upstream(CORES.load) as (_, pid):
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_ports_that_are_picked_are_free_and_differ_and_no_connection_is_given_them() -> None:
+    ports = running.free_ports(20)
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert len(set(ports)) == 20
+    assert max(ports) < given
+    for port in ports:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+
+
+def test_a_port_that_somebody_has_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    (taken, free) = running.free_ports(2)
+    monkeypatch.setattr(secrets.SystemRandom, "sample", lambda *_: [taken, free])
+    with socket.create_server(("127.0.0.1", taken)):
+        assert running.free_ports(1) == [free]

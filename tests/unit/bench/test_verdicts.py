@@ -7,11 +7,12 @@ from bench.measure import Sample
 from bench.proc import Cpu, Memory
 from bench.scraper import Scrape
 from bench.summary import Figure, Results
-from bench.verdicts import Verdict, verdicts
+from bench.verdicts import Verdict, of_starts, verdicts
 from bench.workloads import (
     BULK_DOWN,
     HTTP,
     HTTP_64,
+    HTTP_5000,
     HTTP_HALF,
     HTTP_SCRAPE,
     HTTP_SERVICE,
@@ -105,7 +106,14 @@ def test_http_requests_are_held_against_haproxy_and_envoy() -> None:
     assert http_verdict(samples, "against Envoy").word == "missed"
 
 
-def test_scraping_is_held_against_the_same_round_without_it() -> None:
+def test_scraping_is_held_against_all_rounds_without_it_whatever_a_single_round_says() -> None:
+    samples = [waited(HTTP_HALF.name, 1, 1000), waited(HTTP_HALF.name, 2, 4000)]
+    samples += [waited(HTTP_SCRAPE.name, 1, 4200, series=1), waited(HTTP_SCRAPE.name, 2, 1000)]
+    found = http_verdict(samples, "scraped")
+    assert (found.word, found.close) == ("met", True)
+
+
+def test_scraping_is_held_against_the_same_work_without_it() -> None:
     samples = [waited(HTTP_HALF.name, 1, 1000), waited(HTTP_HALF.name, 2, 4000)]
     samples += [waited(HTTP_SCRAPE.name, 1, 1050), waited(HTTP_SCRAPE.name, 2, 4200, series=1100)]
     found = http_verdict(samples, "scraped")
@@ -140,14 +148,14 @@ def served(work: Workload, us: int, number: int) -> Sample:
 
 
 def test_many_services_are_held_against_one_within_a_round() -> None:
-    costs = [(1, 20, 21), (2, 40, 40), (3, 30, 33)]
+    costs = [(1, 20, 21), (2, 40, 40), (3, 30, 36)]
     samples = [
         sample
         for number, one, many in costs
         for sample in (served(HTTP_SERVICE, one, number), served(HTTP_SERVICES, many, number))
     ]
     found = http_verdict(samples, "with 5,000 Services against one")
-    assert found.value == Figure(1.05, 1.0, 1.1)
+    assert found.value == Figure(1.05, 1.0, 1.2)
     assert (found.word, found.close) == ("met", True)
 
 
@@ -183,3 +191,30 @@ def test_an_idle_tls_connection_may_take_sixteen_kilobytes(each: int, word: str)
 def test_mutual_tls_without_remora_measures_no_budget() -> None:
     found = verdicts(Results([through_two("haproxy", 10), held("haproxy", 1)]), VARIANTS, MTLS)
     assert {v.word for v in found} == {"not measured"}
+
+
+def test_more_connections_are_held_against_64_of_the_same_round() -> None:
+    samples = [served(HTTP_64, 20, 1), served(HTTP_5000, 25, 1)]
+    found = http_verdict(samples, "with 5,000 connections against 64")
+    assert found.value == Figure(1.25, 1.25, 1.25)
+    assert found.word == "missed"
+
+
+def test_what_knows_many_services_is_not_at_rest() -> None:
+    plain = Sample(HTTP_64.name, "remora", 1, ready_ms=200, memory=Memory(pss=20_000_000))
+    full = Sample(HTTP_SERVICES.name, "remora", 1, ready_ms=900, memory=Memory(pss=80_000_000))
+    assert http_verdict([plain, full], "PSS at rest").value == Figure(20, 20, 20)
+    assert http_verdict([plain, full], "/ready").value == Figure(200, 200, 200)
+
+
+def test_each_step_of_a_start_is_held_against_its_own_time() -> None:
+    steps = {
+        "init step": [{"wall_ms": 310, "pss": 0}],
+        "proxy": [{"wall_ms": 310, "pss": 33_000_000}],
+    }
+    words = {verdict.title: verdict.word for verdict in of_starts(steps)}
+    assert words == {
+        "init step: ready": "missed",
+        "proxy: ready": "met",
+        "proxy: PSS at rest": "missed",
+    }
