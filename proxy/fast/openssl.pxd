@@ -56,7 +56,7 @@ cdef extern from *:
        their lengths, of the client's words and of the server's; NULL: they are not wanted. */
     typedef struct {
         unsigned char *client, *client_bytes, *server, *server_bytes;
-        unsigned char *is_special;      /* set: the sides agreed on something that changes records */
+        unsigned char *is_special;      /* set: they agreed on something that changes records */
     } remora_ears_t;
     static __thread remora_ears_t remora_ears;
     static inline void remora_listen(unsigned char *client, unsigned char *client_bytes,
@@ -91,7 +91,7 @@ cdef extern from *:
     }
 
     /* What the sides agreed on stands in EncryptedExtensions (RFC 8446 section 4.3.1). A length of
-       records (RFC 6066 section 4, RFC 8449) is not for us, nor is whatever we have not heard of. */
+       records (RFC 6066 section 4, RFC 8449) is not for us, nor is what we have not heard of. */
     __attribute__((unused))
     static void remora_message(int is_written, int version, int content, const void *message,
                                size_t length, void *ssl, void *arg) {

@@ -28,7 +28,8 @@ from proxy.fast.reasons cimport (
 )
 from proxy.fast.records cimport (
     ALERT_CLOSE_NOTIFY, ALERT_WARNING, TLS_READ_AGAIN, TLS_READ_END, TLS_READ_FAILED,
-    records_begin, records_feed, records_free, records_output, records_read, records_say_alert, records_write,
+    records_begin, records_feed, records_free, records_output, records_read, records_say_alert,
+    records_write,
 )
 from proxy.fast.slab cimport slab_give, slab_take
 from proxy.fast.types cimport TLS_SHAKING, tls_t, worker_t
