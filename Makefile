@@ -76,7 +76,7 @@ unit: build ## pure logic and the tidy rules, in seconds
 wire: setup packages-test ## a real proxy process and real sockets
 	$(PYTEST) tests/wire tests/scenarios $(ARGS)
 
-soak: setup ## the long tests, which `make test` leaves out: two minutes
+soak: setup packages-test ## what `make test` leaves out: load, races, every pair of parameters; some minutes
 	$(PY) -m pytest -m soak $(ARGS)
 
 lint: build ## ruff, mypy strict, stub against module, cython-lint, tidy rules

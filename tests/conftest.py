@@ -17,7 +17,7 @@ from tests.support.sockets import LOOPBACK
 
 # Tests that take minutes: each kind runs only when it is asked for with -m.
 ON_DEMAND: Final = {
-    "soak": "load for a minute; `make soak`",
+    "soak": "load for a minute, every pair of parameters, ThreadSanitizer; `make soak`",
     "image": "builds the image and runs it; `make image-test`",
 }
 

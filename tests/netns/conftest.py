@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.netns.stage import Stage
 # Where these tests must not be left out: a skip there would read as a pass.
 _DEMANDED = os.environ.get("CI") == "true" or os.environ.get("REMORA_REQUIRE_ROOT") == "1"
 
+_HERE = Path(__file__).parent
 BACKENDS = ("nft", "legacy", "nftables")
 FAMILIES = ("ipv4", "ipv6")
 
@@ -20,6 +23,21 @@ FAMILIES = ("ipv4", "ipv6")
 @cache
 def _reason() -> str:
     return harness.reason_not_to_run()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave half of the pairs of backend and family to `make soak`.
+
+    Every test meets each backend and each family; which goes with which changes from test to test.
+    """
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if {"backend", "family"} <= parameters.keys() and item.path.parent == _HERE:
+            backend = BACKENDS.index(parameters["backend"])
+            name = crc32(item.name.partition("[")[0].encode())
+            if (backend + FAMILIES.index(parameters["family"]) + name) % 2:
+                item.add_marker(pytest.mark.soak)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.probes import build
 from tests.support.stepper import SETTINGS
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 EXIT_RACE = 66
 TRAFFIC = Path(build.HERE) / "traffic.py"
