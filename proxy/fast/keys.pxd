@@ -6,7 +6,7 @@
 # Rule 1: plaintext is nobody's before its tag was compared: record_open() wipes it when that fails.
 # Rule 2: a sequence number is used once. After a failure the keys are not used again.
 # Rule 3: secrets are wiped where they end: here, and in keys_free().
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
 from proxy.fast.crypto cimport (

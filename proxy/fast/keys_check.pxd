@@ -2,7 +2,7 @@
 #
 # L3. Does the libcrypto that was found do what keys.pxd wants of it? Asked once, before anybody
 # depends on the answer: a library that was built or configured strangely leaves records to OpenSSL.
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy, memset
 
 from proxy.fast.crypto cimport CIPHER_AES_128_GCM, CIPHER_AES_256_GCM, CIPHER_COUNT

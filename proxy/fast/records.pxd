@@ -11,7 +11,6 @@
 #         given another's.
 # Rule 3: after a failure nothing is read or written any more but one alert.
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
 
 from proxy.fast.buf cimport buf_append, buf_at, buf_give, buf_length
 from proxy.fast.check cimport FP_ASSERT
