@@ -3,16 +3,17 @@
 import contextlib
 import json
 import os
-import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from bench.pulse import once_a_second
 
 NAMESPACE: Final = "bench"
 CLUSTER_IP: Final = "10.96.255.1"
 PORT: Final = 80
 ENDPOINTS: Final = 10  # of each; those of the upstream are 127.0.0.1 to 127.0.0.10: upstream.c
-INTERVAL_SECONDS: Final = 1.0
 
 Object = dict[str, Any]
 
@@ -39,21 +40,8 @@ def changing(directory: Path | None, upstream_port: int) -> Iterator[None]:
     if directory is None:
         yield
         return
-    over = threading.Event()
-
-    def work() -> None:
-        number = 0
-        while not over.wait(INTERVAL_SECONDS if number else INTERVAL_SECONDS / 4):
-            number += 1
-            write_hot(directory, upstream_port, number)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with once_a_second(partial(write_hot, directory, upstream_port)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def write_hot(directory: Path, upstream_port: int, number: int) -> None:

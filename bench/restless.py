@@ -5,7 +5,6 @@ CPU is not read: processes end in the measured time and take their clocks with t
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +12,11 @@ from typing import Final
 
 from bench.ending import DRAIN_SECONDS_MAX, ended
 from bench.generator import Generator, Timing, generator
-from bench.manifests import INTERVAL_SECONDS, changing
+from bench.manifests import changing
 from bench.measure import Bench, Sample, settle
 from bench.peer import Peer
 from bench.proc import cpu
+from bench.pulse import once_a_second
 from bench.running import RunError, Running, deployed, upstream
 from bench.workloads import Workload
 
@@ -87,19 +87,6 @@ def _reloading(peer: Peer, proxy: Running) -> Iterator[None]:
     if number is None:
         yield
         return
-    over = threading.Event()
     (pid,) = proxy.pids
-
-    def work() -> None:
-        pause = INTERVAL_SECONDS / 4  # as changing(): the shortest run has one, too
-        while not over.wait(pause):
-            os.kill(pid, number)
-            pause = INTERVAL_SECONDS
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with once_a_second(lambda _: os.kill(pid, number)):
         yield
-    finally:
-        over.set()
-        thread.join()
