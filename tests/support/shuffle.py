@@ -173,5 +173,6 @@ class Judge:
 
     def _check_none(self, path: str, oldest: int, answer: Message) -> None:
         assert answer.status == 404, answer
-        recent = [told for number, told in self._shuffle.told.items() if number >= oldest]
+        known = self._shuffle.told.copy()  # at once: the thread that writes goes on adding
+        recent = [told for number, told in known.items() if number >= oldest]
         assert any(not told.answers[path] for told in recent), f"404 for {path} since {oldest}"

@@ -101,6 +101,8 @@ def refuses(address: tuple[str, int]) -> bool:
         socket.create_connection(address).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it closed between the handshake and accept(): ask again
+        return False
     return False
 
 
