@@ -10,7 +10,7 @@ import pytest
 
 from bench import scraper
 from bench.running import Cores, RunError
-from bench.scraper import scrape, scraping
+from bench.scraper import scraping, series_of, take
 from tests.support.waiting import eventually
 
 CORE = Cores.allowed().load
@@ -21,10 +21,11 @@ class Metrics(http.server.BaseHTTPRequestHandler):
     """Two series under /metrics, nothing elsewhere."""
 
     asked: ClassVar[list[str]] = []
+    status = 200
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        self.send_response(200 if self.path == "/metrics" else 404)
+        self.send_response(self.status if self.path == "/metrics" else 404)
         self.send_header("Content-Length", str(len(TEXT)))
         self.end_headers()
         self.wfile.write(TEXT)
@@ -45,7 +46,7 @@ def port() -> Iterator[int]:
 
 
 def test_series_are_the_lines_that_are_no_comments(port: int) -> None:
-    assert scrape(port, "/metrics").series == 2
+    assert series_of(take(port, "/metrics").answer) == 2
 
 
 def test_a_scraper_that_is_warm_waits_for_its_start(port: int) -> None:
@@ -56,6 +57,24 @@ def test_a_scraper_that_is_warm_waits_for_its_start(port: int) -> None:
         seen = warm.end()
     assert (seen.count, seen.series) == (1, 2)
     assert seen.ms_max > 0
+
+
+def test_an_answer_in_chunks_is_counted_like_any_other() -> None:
+    chunk = b"%x\r\n%b\r\n" % (len(TEXT), TEXT)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    assert series_of(head + chunk * 2 + b"0\r\n\r\n") == 4
+
+
+def test_an_error_while_the_load_runs_ends_the_run(
+    port: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scraping(port, "/metrics", CORE) as warm:
+        monkeypatch.setattr(Metrics, "status", 503)
+        warm.begin()
+        eventually("the first scrape that counts", lambda: len(Metrics.asked) == 2)
+        with pytest.raises(RunError, match="a scrape failed"):
+            warm.end()
+    assert "the answer was 503" in capfd.readouterr().err
 
 
 def test_a_scraper_gives_way_to_everybody_else(port: int) -> None:
