@@ -5,8 +5,7 @@ Flags are Envoy's letters, one for each request in metrics and the access log. W
 usually means to the person who reads it stands here, once.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # As the data plane writes it where there is nothing to say.
 NO_FLAG: Final = "-"
@@ -15,8 +14,7 @@ FAILURE: Final = "failure"
 _SERVER_ERROR: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """What a response flag means. `is_failure`: the service is to blame, whatever the status."""
 
     text: str
@@ -24,8 +22,7 @@ class Flag:
     is_failure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer of the proxy's own, as `remora-error: WORD` tells it."""
 
     status: int

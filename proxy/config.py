@@ -4,8 +4,7 @@ Nothing here opens, resolves or asks the system: the same words always give the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy import http_options, mesh_options, services, values
 from proxy.options import Effective, Group, Option, Reader, help_text
@@ -289,8 +288,7 @@ Exit codes: 0 drained; 1 forced by a second signal; 64 bad configuration, nothin
 71 the system refused a port, a file or a name; 70 a fault of remora itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """Settings of one proxy process, checked. Times in milliseconds where the name says so."""
 
     outbound: tuple[Address, ...]

@@ -1,7 +1,6 @@
 """Flags of HTTP/1.1: what is looked at, what is added, how long anything may take."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy import values
 from proxy.options import Group, Option, Reader
@@ -94,8 +93,7 @@ GROUP: Final = Group(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpConfig:
+class HttpConfig(NamedTuple):
     """Settings of HTTP, checked. Times in milliseconds."""
 
     enabled: bool

@@ -13,9 +13,9 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Final, cast
+from types import MappingProxyType
+from typing import Final, NamedTuple, cast
 
 import h11
 
@@ -35,8 +35,7 @@ _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 _JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What a server bears; as the admin port needs it unless said otherwise."""
 
     body_bytes: int = BODY_BYTES_MAX
@@ -46,8 +45,7 @@ class Limits:
     idle_s: float = IDLE_S_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, whole unless a gate looks at it. Header names are lower case."""
 
     method: str
@@ -59,14 +57,13 @@ class Request:
     begun_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One response, sent with its length."""
 
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -319,7 +316,7 @@ class _Connection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._transport.pause_reading()
-        request = replace(self._request, body=bytes(self._body))
+        request = self._request._replace(body=bytes(self._body))
         self._task = self._loop.create_task(self._handle(request, self._refusal))
 
     async def _handle(self, request: Request, refusal: RequestError | None) -> None:
@@ -439,4 +436,4 @@ def _refused(refusal: RequestError) -> Response:
 
 def _error(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
     response = json_response(status, {"error": text})
-    return replace(response, headers=headers) if headers else response
+    return response._replace(headers=headers) if headers else response

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.config import Config
 from proxy.errors import StartError
@@ -73,8 +73,7 @@ class Listener:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(NamedTuple):
     direction: str
     address: Address
     flag: str

@@ -1,8 +1,8 @@
 """Flags of mesh TLS: who we are, who may come in, and who is known to be meshed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from proxy import values
@@ -164,18 +164,17 @@ GROUP: Final = Group(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshConfig:
+class MeshConfig(NamedTuple):
     """Settings of mesh TLS. Times in milliseconds."""
 
     identity: Path | None
     mode: str
-    ports: Mapping[int, str] = field(default_factory=dict)
-    probes: tuple[tuple[int, bytes], ...] = ()
     endpoints: tuple[MeshEndpoint, ...]
     forwards: tuple[Forward, ...]
     tls_ms: int
     server_first_ms: int
+    ports: Mapping[int, str] = MappingProxyType({})
+    probes: tuple[tuple[int, bytes], ...] = ()
     records: str = AUTO
 
     def settings(self) -> dict[str, int]:

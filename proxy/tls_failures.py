@@ -4,12 +4,10 @@ Words are those of `remora_tls_handshake_failures_total`. "Peer" is the other si
 the upstream of what we dialled, the downstream of what we accepted.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """What a reason means. An empty hint marks one that is never counted."""
 
     text: str

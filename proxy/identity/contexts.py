@@ -5,9 +5,8 @@ by OpenSSL against our bundle. No sessions are resumed: a resumed one would skip
 peer's certificate, and with it the trust bundle of today (nginx CVE-2025-23419 was of this kind).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL, crypto
@@ -21,8 +20,7 @@ GROUPS: Final = b"X25519MLKEM768:X25519:P-256"
 _ffi, _lib = _openssl.ffi, _openssl.lib
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
+class Contexts(NamedTuple):
     """Both contexts of an identity. Workers borrow them while a snapshot holds this object."""
 
     server: SSL.Context

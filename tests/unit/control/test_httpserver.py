@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from http import HTTPStatus
 from threading import Event, Thread
 from typing import Any, Final
@@ -120,7 +119,7 @@ def impatient(served: Served) -> Callable[[str], None]:
 
     def shorten(name: str) -> None:
         changed: dict[str, Any] = {name: 0.05}
-        served.server.limits = replace(served.server.limits, **changed)
+        served.server.limits = served.server.limits._replace(**changed)
 
     return shorten
 
