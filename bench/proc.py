@@ -9,6 +9,8 @@ from typing import Final
 
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 PROC: Final = Path("/proc")
+ANONYMOUS: Final = ""
+MAPPING_WORDS: Final = 5  # before the path
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,27 @@ def memory(*leaders: int) -> Memory:
                 kib[name] += int(value.split()[0])
     private = kib["Private_Clean"] + kib["Private_Dirty"]
     return Memory(kib["Pss"] * 1024, kib["Rss"] * 1024, private * 1024)
+
+
+def mapped(pid: int) -> dict[str, int]:
+    """PSS in bytes of what a process has mapped, by the name of the file; ANONYMOUS is the rest.
+
+    Pages of a file that were written to (relocations, variables) are the process's own and count as
+    anonymous: another process with the same file does not share them.
+    """
+    found = {ANONYMOUS: 0}
+    name = ANONYMOUS
+    for line in (PROC / str(pid) / "smaps").read_text().splitlines():
+        word, _, value = line.partition(":")
+        if word in {"Pss", "Anonymous"}:
+            own = int(value.split()[0]) * 1024
+            found[name] = found.get(name, 0) + (own if word == "Pss" else -own)
+            found[ANONYMOUS] += own if word == "Anonymous" else 0
+        elif "-" in word:  # the head of a mapping: addresses, rights, offset, device, inode, path
+            fields = line.split(maxsplit=5)
+            is_file = len(fields) > MAPPING_WORDS and fields[MAPPING_WORDS].startswith("/")
+            name = Path(fields[MAPPING_WORDS]).name if is_file else ANONYMOUS
+    return found
 
 
 def busy_ns(cores: tuple[int, ...]) -> int:

@@ -15,11 +15,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bench import machine, manifests, proc, record
@@ -30,6 +31,17 @@ from bench.verdicts import INIT_MS_MAX, READY_MS_MAX
 
 EXIT_UNAVAILABLE: Final = 69
 
+# How the names of mapped files begin, and what they are.
+PARTS: Final = {
+    proc.ANONYMOUS: "each one's own: objects of Python, heap, stacks, relocations",
+    "libpython": "file: the interpreter",
+    "_rust.": "file: cryptography, with its OpenSSL",
+    "libcrypto": "file: OpenSSL's libcrypto of the system",
+    "loop.": "file: uvloop",
+    "_fastpath.": "file: remora's data plane",
+}
+OTHERS: Final = "files: all others"
+
 
 class Start(NamedTuple):
     """One start: milliseconds, and bytes once it was ready."""
@@ -37,6 +49,7 @@ class Start(NamedTuple):
     wall_ms: float
     cpu_ms: float
     memory: proc.Memory = proc.Memory()
+    mapped: Mapping[str, int] = MappingProxyType({})  # PSS by file; see proc.mapped
 
 
 @contextmanager
@@ -66,8 +79,8 @@ def proxy(words: Sequence[str]) -> Start:
     begun = time.monotonic()
     with announced(words, READY) as pid:
         wall_ms = (time.monotonic() - begun) * 1000
-        used, memory = proc.cpu(pid), proc.memory(pid)
-    return Start(wall_ms, used.total_ns / 1e6, memory)
+        used, memory, mapped = proc.cpu(pid), proc.memory(pid), proc.mapped(pid)
+    return Start(wall_ms, used.total_ns / 1e6, memory, mapped)
 
 
 def table(title: str, starts: dict[str, list[Start]]) -> Table:
@@ -90,6 +103,32 @@ def table(title: str, starts: dict[str, list[Start]]) -> Table:
         )
     headers = ["step", "ms", "spread", "CPU ms", "at most", "", "PSS MB", "RSS MB", "private MB"]
     return Table(title, headers, rows, words=frozenset({0, 5}))
+
+
+def memory_table(starts: dict[str, list[Start]]) -> Table:
+    """Say what the memory of the proxies is made of."""
+    with_memory = {name: found for name, found in starts.items() if found[0].mapped}
+    rows = []
+    for part in [*PARTS.values(), OTHERS]:
+        columns = [
+            statistics.median(_of_part(part, each.mapped) for each in found) / 1e6
+            for found in with_memory.values()
+        ]
+        rows.append([part, *(f"{each:.1f}" for each in columns)])
+    note = (
+        "PSS in MB, medians. Pages of files are there once for all sidecars of a node that run the"
+        " same image, and here there is one; pages that were written to are told as each one's own"
+    )
+    return Table("What its memory is", ["", *with_memory], rows, [note])
+
+
+def _of_part(part: str, mapped: Mapping[str, int]) -> int:
+    return sum(size for name, size in mapped.items() if _part_of(name) == part)
+
+
+def _part_of(name: str) -> str:
+    begins = (part for start, part in PARTS.items() if start and name.startswith(start))
+    return next(begins, OTHERS) if name else PARTS[proc.ANONYMOUS]
 
 
 def _megabytes(found: Sequence[proc.Memory]) -> list[str]:
@@ -139,10 +178,11 @@ def main() -> None:
         starts = measured(chosen.command.split(), chosen.rounds, chosen.services)
     except (RunError, subprocess.CalledProcessError) as fault:
         sys.exit(f"bench: {fault}")
-    made = table("A pod starts", starts)
-    sys.stdout.write(f"machine: {machine.line(top.machine)}\n\n{made.markdown()}\n")
+    made = [table("A pod starts", starts), memory_table(starts)]
+    sys.stdout.write(f"machine: {machine.line(top.machine)}\n")
+    sys.stdout.writelines(f"\n{each.markdown()}\n" for each in made)
     if chosen.save:
-        record.save(record.name_of("start", chosen), record.files_of(top, [made], data(starts)))
+        record.save(record.name_of("start", chosen), record.files_of(top, made, data(starts)))
 
 
 def data(starts: dict[str, list[Start]]) -> dict[str, Any]:
@@ -150,7 +190,12 @@ def data(starts: dict[str, list[Start]]) -> dict[str, Any]:
     return {
         "steps": {
             name: [
-                {"wall_ms": each.wall_ms, "cpu_ms": each.cpu_ms, **asdict(each.memory)}
+                {
+                    "wall_ms": each.wall_ms,
+                    "cpu_ms": each.cpu_ms,
+                    **asdict(each.memory),
+                    "mapped": dict(each.mapped),
+                }
                 for each in found
             ]
             for name, found in starts.items()

@@ -1,15 +1,19 @@
 """CPU and memory of a session, as the kernel tells them."""
 
+import mmap
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bench.proc import Thread, busiest, busy_ns, cpu, memory, session, threads
+from bench.proc import ANONYMOUS, Thread, busiest, busy_ns, cpu, mapped, memory, session, threads
 from tests.support.waiting import eventually
 
+PAGES = 16
+RW = mmap.PROT_READ | mmap.PROT_WRITE
 # Two processes that spin until they have used 50 ms each, then wait for the end of their stdin.
 SPINNING = """
 import os, sys, time
@@ -47,6 +51,28 @@ def _three(pids: list[int]) -> list[int]:
 def test_memory_is_that_of_all_processes_and_never_less_than_what_is_private(spinning: int) -> None:
     found = memory(spinning)
     assert 0 < found.private <= found.pss <= found.rss
+
+
+def test_what_is_mapped_adds_up_to_the_memory_by_file_and_without() -> None:
+    found = mapped(os.getpid())
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    whole = int(rollup.partition("\nPss:")[2].split()[0]) * 1024
+    assert found[ANONYMOUS] > 0
+    assert any(name.startswith("libc.so") and size > 0 for name, size in found.items())
+    assert sum(found.values()) == pytest.approx(whole, rel=0.1)
+
+
+def test_pages_of_a_file_that_were_written_to_are_the_processes_own(tmp_path: Path) -> None:
+    path = tmp_path / "pages"
+    path.write_bytes(bytes(PAGES * mmap.PAGESIZE))
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=RW) as at,
+    ):
+        assert len(bytes(at)) == PAGES * mmap.PAGESIZE  # all of it is looked at
+        assert mapped(os.getpid())["pages"] >= PAGES * mmap.PAGESIZE
+        at[: PAGES * mmap.PAGESIZE] = bytes(PAGES * mmap.PAGESIZE)
+        assert mapped(os.getpid())["pages"] == 0
 
 
 def test_a_core_that_works_gets_busier() -> None:
