@@ -7,8 +7,11 @@ test. Of a report that is not there a figure is left as it is; one that a report
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from statistics import StatisticsError, median
 from typing import Final
 
+from bench.peer import NONE
+from bench.proc import ANONYMOUS
 from bench.recorded import Report
 from bench.summary import Figure
 from bench.table import number
@@ -16,6 +19,7 @@ from bench.workloads import WORKLOADS, Workload
 
 MARK: Final = re.compile(r"(<!-- figure (\S+) (\S+)((?: \S+)*?) -->)(.*?)(<!-- / -->)", re.DOTALL)
 US: Final = 1000  # ns
+MB: Final = 1e6
 
 
 class LackingError(Exception):
@@ -87,6 +91,34 @@ def moved_cpu(report: Report, work: str, to: str) -> str:
     return number(_median(report.results.cpu_moved("remora", _work(work), _work(to))))
 
 
+def load(report: Report, work: str, peer: str) -> str:
+    """Return what generator and upstream take of CPU a unit of work."""
+    return _us(_load_us(report, work, peer))
+
+
+def load_moved(report: Report, work: str, to: str) -> str:
+    """Return what generator and upstream take of it where there is no proxy, against other work."""
+    return number(_load_us(report, work, NONE.name) / _load_us(report, to, NONE.name))
+
+
+def _load_us(report: Report, work: str, peer: str) -> float:
+    unit = _work(work).unit
+    samples = report.results.of(work, peer)
+    return _median(Figure.of(s.load_ns / US / s.units(unit) for s in samples if s.units(unit)))
+
+
+def step(report: Report, what: str, *name: str) -> str:
+    """Return what a step of a pod's start takes: wall_ms, cpu_ms, pss, or own.
+
+    `own` is the memory that the proxy shares with no other sidecar of its node.
+    """
+    rounds = report.document["steps"][" ".join(name)]
+    if what == "own":
+        return f"{median(each['mapped'][ANONYMOUS] for each in rounds) / MB:.1f} MB"
+    found = median(each[what] for each in rounds)
+    return f"{found:.0f} ms" if what.endswith("_ms") else f"{found / MB:.1f} MB"
+
+
 def failed(report: Report, mode: str) -> str:
     """Return the share of requests of the shop that failed."""
     found = report.document["modes"][mode]
@@ -106,7 +138,10 @@ def p90(report: Report, mode: str) -> str:
 
 KINDS: Final[dict[str, Callable[..., str]]] = {
     each.__name__: each
-    for each in (cpu, user, kernel, ratio, p99, p99s, held, moved, moved_cpu, failed, p90)
+    for each in (
+        *(cpu, user, kernel, ratio, p99, p99s, held, moved, moved_cpu),
+        *(load, load_moved, step, failed, p90),
+    )
 }
 
 
@@ -119,7 +154,7 @@ def rendered(text: str, reports: Mapping[str, Report]) -> str:
             return found[0]
         try:
             return f"{found[1]}{KINDS[kind](reports[name], *words)}{found[6]}"
-        except (LookupError, StopIteration, TypeError):
+        except (LookupError, StopIteration, StatisticsError, TypeError):
             raise LackingError(f"{name} has no `{kind} {' '.join(words)}`") from None
 
     return MARK.sub(figure, text)

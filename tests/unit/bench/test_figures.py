@@ -59,12 +59,30 @@ def test_a_figure_that_a_report_lacks_is_an_error_that_names_it(words: str) -> N
         ("held http-64 remora", "1,000 B"),
         ("moved http-scrape http-half", "1.00"),
         ("moved_cpu http-64 http-half", "1.00"),
+        ("load http-64 remora", "4.00 us"),
+        ("load_moved http-half http-64", "1.00"),
     ],
 )
 def test_each_kind_of_figure_can_be_quoted(words: str, figure: str) -> None:
     report = reports.of("http-64", "http-half", "http-scrape")
     made = rendered(f"<!-- figure http {words} --><!-- / -->", {"http": report})
     assert made == f"<!-- figure http {words} -->{figure}<!-- / -->"
+
+
+@pytest.mark.parametrize(
+    ("words", "figure"),
+    [
+        ("wall_ms proxy, identity", "300 ms"),
+        ("cpu_ms proxy, identity", "280 ms"),
+        ("pss proxy, identity", "37.5 MB"),
+        ("own proxy, identity", "21.4 MB"),
+    ],
+)
+def test_what_a_step_of_the_start_takes_can_be_quoted(words: str, figure: str) -> None:
+    each = {"wall_ms": 300, "cpu_ms": 280, "pss": 37_500_000, "mapped": {"": 21_400_000}}
+    start = reports.other("start", steps={"proxy, identity": [each]})
+    made = rendered(f"<!-- figure start step {words} --><!-- / -->", {"start": start})
+    assert made == f"<!-- figure start step {words} -->{figure}<!-- / -->"
 
 
 def test_what_buyers_saw_can_be_quoted() -> None:
