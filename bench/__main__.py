@@ -3,7 +3,7 @@
 Without a family or workloads it measures everything: all three families (relay, HTTP, mutual TLS),
 then the cross-check of the generator, the start of a pod (as root) and the shop, and draws it. It
 says first how long that takes. By default each workload takes 30 s a peer in all, 5 rounds of 6;
-open loops a minute. `--seconds 2 --rounds 3` takes 42 minutes; `--quick` is for a look.
+open loops a minute. `--seconds 2 --rounds 3` takes 46 minutes; `--quick` is for a look.
 """
 
 import argparse
@@ -84,6 +84,7 @@ def _run(
     """Measure all that was asked for, and say at the end what was written; True if some failed."""
     parts = beside.parts(options) if _is_all(options) else []
     seconds = sum(plan.expected_seconds for plan in plans) + sum(part.seconds for part in parts)
+    seconds += calls.SECONDS * sum(len(_counted(plan, options)) for plan in plans)
     say_on_stderr(f"this takes about {minutes(seconds)}")
     say_on_stderr("")
     paths: list[Path] = []
@@ -103,6 +104,12 @@ def _run(
         failed |= not went_well
     print("\n" + "\n".join(f"written: {os.path.relpath(path)}" for path in paths))
     return failed
+
+
+def _counted(plan: Plan, options: argparse.Namespace) -> list[calls.Step]:
+    """Tell whose system calls are counted: of whole families without being asked."""
+    is_whole = not options.workloads and not options.quick and calls.is_there()
+    return calls.steps(plan, every=options.syscalls) if options.syscalls or is_whole else []
 
 
 def _is_all(options: argparse.Namespace) -> bool:
@@ -150,7 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     meshes.add_options(parser)
     parser.add_argument(
-        "--syscalls", action="store_true", help="also count system calls, in runs of their own"
+        "--syscalls",
+        action="store_true",
+        help="count the system calls of all that saturates, in runs of their own; a whole family"
+        " counts those of its plain work anyway",
     )
     parser.add_argument(
         "--congestion",
@@ -226,7 +236,7 @@ def _measure(
         bench = Bench(Cores.allowed(), allowed, folder)
         proofs = prove_all(bench, plan.peers, say_on_stderr) if plan.family == MTLS else []
         samples, faults = run(bench, plan, say_on_stderr)
-        counted = calls.count_all(bench, plan, say_on_stderr) if options.syscalls else []
+        counted = calls.count_all(bench, plan, _counted(plan, options), say_on_stderr)
     say_on_stderr("")
     results = Results(samples)
     variants = {p.name: p.variant_of for p in PEERS if p.variant_of}

@@ -22,10 +22,35 @@ from bench.peer import Peer
 from bench.proc import session
 from bench.rounds import Plan, fitted
 from bench.running import RunError, deployed, opened, upstream
-from bench.workloads import MIB, Workload
+from bench.workloads import (
+    BULK_DOWN,
+    BULK_UP,
+    HTTP_64,
+    HTTP_DOWN,
+    HTTP_NEW,
+    HTTP_POST,
+    HTTP_UP,
+    MIB,
+    MTLS_64,
+    MTLS_DOWN,
+    MTLS_UP,
+    NEW,
+    SMALL,
+    Workload,
+)
 
 TIMING: Final = Timing(seconds=0.5, warmup_seconds=0.1)
+SECONDS: Final = 2.5  # that one of these runs takes, start and end included
 TOTAL: Final = "total"
+# What a whole run counts: one of each kind of work. How many connections or Services there are
+# changes no call.
+PLAIN: Final = (
+    *(SMALL, NEW, BULK_DOWN, BULK_UP),
+    *(HTTP_64, HTTP_POST, HTTP_NEW, HTTP_DOWN, HTTP_UP),
+    *(MTLS_64, MTLS_DOWN, MTLS_UP),
+)
+
+Step = tuple[Workload, Peer]
 
 
 @dataclass(frozen=True)
@@ -49,10 +74,17 @@ def is_there() -> bool:
     return shutil.which("strace") is not None
 
 
-def count_all(bench: Bench, plan: Plan, say: Callable[[str], None]) -> list[Calls]:
-    """Trace every peer at every workload of the plan that saturates."""
+def steps(plan: Plan, *, every: bool) -> list[Step]:
+    """List what is traced: every peer at what is PLAIN of a plan, or at all that saturates."""
     works = [w for w in plan.workloads if not w.half_of and not w.idle]
-    steps = [(w, p) for w in works for p in plan.peers if p.command and w in p.only]
+    chosen = works if every else [w for w in works if w in PLAIN]
+    return [(w, p) for w in chosen for p in plan.peers if p.command and w in p.only]
+
+
+def count_all(
+    bench: Bench, plan: Plan, steps: Sequence[Step], say: Callable[[str], None]
+) -> list[Calls]:
+    """Trace each peer at its work."""
     counted = []
     for workload, peer in steps:
         say(f"system calls: {workload.name}, {peer.name}")

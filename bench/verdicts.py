@@ -17,6 +17,7 @@ from bench.workloads import (
     HTTP_5000,
     HTTP_DOWN,
     HTTP_HALF,
+    HTTP_POST,
     HTTP_SCRAPE,
     HTTP_SERVICE,
     HTTP_SERVICES,
@@ -108,6 +109,8 @@ def _of_http(results: Results, variants: dict[str, str]) -> list[Verdict]:
     return [
         _cpu(results, HTTP_64, 0.8, ["haproxy"], "HAProxy"),
         _cpu(results, HTTP_64, 0.2, ["envoy"], "Envoy"),
+        _cpu(results, HTTP_POST, 0.8, ["haproxy"], "HAProxy"),
+        _cpu(results, HTTP_POST, 0.2, ["envoy"], "Envoy"),
         *_bulk(results, (HTTP_DOWN, HTTP_UP), variants),
         _latency(results, HTTP_HALF),
         Verdict(scraped, 1.1, "x", moved, note, Budget.LATENCY, HTTP_SCRAPE.name),

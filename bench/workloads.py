@@ -115,6 +115,13 @@ HTTP_256: Final = replace(
 HTTP_5000: Final = replace(
     HTTP_64, name="http-5000", title="1 KiB answers, 5,000 connections", connections=5000
 )
+HTTP_POST: Final = replace(
+    HTTP_64,
+    name="http-post",
+    title="1 KiB requests, 64 connections",
+    request="1024",
+    response="16",
+)
 HTTP_DOWN: Final = replace(
     HTTP_64,
     name="http-down",
@@ -216,7 +223,7 @@ MTLS_IDLE: Final = replace(
 
 WORKLOADS: Final = (
     *(SMALL, SINGLE, SMALL_10000, BULK_DOWN, BULK_UP, NEW, HALF, IDLE),
-    *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000),
+    *(HTTP_64, HTTP_1, HTTP_256, HTTP_5000, HTTP_POST),
     *(HTTP_DOWN, HTTP_UP, HTTP_NEW),
     *(HTTP_HALF, HTTP_QUARTER, HTTP_THREE_QUARTERS, HTTP_SCRAPE),
     *(HTTP_SERVICE, HTTP_SERVICES, HTTP_SERVICES_HALF, HTTP_CHANGES),

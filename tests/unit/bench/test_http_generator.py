@@ -7,7 +7,17 @@ import pytest
 
 from bench.generator import Outcome, Timing, generator
 from bench.running import Cores, RunError, upstream
-from bench.workloads import HTTP, HTTP_1, HTTP_64, HTTP_DOWN, HTTP_NEW, HTTP_UP, MIB, Workload
+from bench.workloads import (
+    HTTP,
+    HTTP_1,
+    HTTP_64,
+    HTTP_DOWN,
+    HTTP_NEW,
+    HTTP_POST,
+    HTTP_UP,
+    MIB,
+    Workload,
+)
 from tests.unit.bench.fakes import Alter, Mischief, relay
 
 CORE = Cores.allowed().load
@@ -49,6 +59,19 @@ def head_in_lower_case(message: bytes) -> bytes:
 def test_only_bodies_count_as_payload(upstream_port: int) -> None:
     seen = outcome(upstream_port, HTTP_64)
     assert seen.bytes == 1024 * seen.requests > 0
+
+
+def test_small_bodies_go_up_as_they_come_down(upstream_port: int) -> None:
+    posted = []
+
+    def look(request: bytes) -> bytes:
+        posted.append(request)
+        return request
+
+    with relay(upstream_port, Mischief(request=look)) as port:
+        seen = outcome(port, replace(HTTP_POST, connections=1))
+    assert all(request.startswith(b"POST ") for request in posted)
+    assert seen.bytes == (1024 + 16) * seen.requests > 0
 
 
 @pytest.mark.parametrize("workload", [HTTP_DOWN, HTTP_UP], ids=lambda w: w.name)
