@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from statistics import StatisticsError, median
 from typing import Final
 
-from bench.peer import NONE
 from bench.proc import ANONYMOUS
 from bench.recorded import Report
-from bench.summary import Figure
+from bench.summary import NONE, Figure
 from bench.table import number
 from bench.workloads import WORKLOADS, Workload
 
@@ -93,18 +92,13 @@ def moved_cpu(report: Report, work: str, to: str) -> str:
 
 def load(report: Report, work: str, peer: str) -> str:
     """Return what generator and upstream take of CPU a unit of work."""
-    return _us(_load_us(report, work, peer))
+    return _us(_median(report.results.load_us(_work(work), peer)))
 
 
 def load_moved(report: Report, work: str, to: str) -> str:
     """Return what generator and upstream take of it where there is no proxy, against other work."""
-    return number(_load_us(report, work, NONE.name) / _load_us(report, to, NONE.name))
-
-
-def _load_us(report: Report, work: str, peer: str) -> float:
-    unit = _work(work).unit
-    samples = report.results.of(work, peer)
-    return _median(Figure.of(s.load_ns / US / s.units(unit) for s in samples if s.units(unit)))
+    now, before = (report.results.load_us(_work(name), NONE) for name in (work, to))
+    return number(_median(now) / _median(before))
 
 
 def step(report: Report, what: str, *name: str) -> str:

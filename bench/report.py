@@ -20,7 +20,8 @@ moments at which nothing was in flight, divided by the requests (or MiB of paylo
 Peers take turns within every round. Every byte is compared at both ends. Closed loops saturate:
 their latency is that of a full queue. At half load requests come at random, whether or not earlier
 ones were answered, and latency counts from the moment a request was due. "load" is what generator
-and upstream cost: the price of the harness. `none` is the same work without a proxy."""
+and upstream cost: the price of the harness. `none` is the same work without a proxy; "all x none"
+is the CPU of everybody (proxy, generator, upstream) against that in the same round."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,16 @@ class Results:
         """CPU against that of peer `to` in the same round."""
         return self._ratio(workload.name, peer, to, lambda s: _cpu_us(s, workload))
 
+    def load_us(self, workload: Workload, peer: str) -> Figure | None:
+        """CPU of generator and upstream for one unit of work: the price of the harness."""
+        return Figure.of(_load_us(s, workload) for s in self.of(workload.name, peer) if s.requests)
+
+    def whole_ratio(self, workload: Workload, peer: str) -> Figure | None:
+        """CPU of everybody (proxy, generator, upstream) against that without a proxy."""
+        return self._ratio(
+            workload.name, peer, NONE, lambda s: _cpu_us(s, workload) + _load_us(s, workload)
+        )
+
     def best(self, workload: Workload, among: Iterable[str]) -> str | None:
         """Which of these peers spends the least CPU on a unit of this work."""
         figures = {name: self.cpu_us(workload, name) for name in among}
@@ -145,6 +155,11 @@ class Results:
             for s in self.of(workload, peer)
             if base.get(s.round) and value(s)
         )
+
+
+def _load_us(sample: Sample, workload: Workload) -> float:
+    units = sample.units(workload.unit)
+    return sample.load_ns / 1000 / units if units else 0.0
 
 
 def _cpu_us(sample: Sample, workload: Workload) -> float:

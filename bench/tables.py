@@ -81,8 +81,8 @@ def _work(results: Results, workload: Workload) -> Table:
     peers = results.peers(workload.name)
     best = results.best(workload, [p for p in peers if p not in {NONE, REMORA}])
     unit = workload.unit
-    headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", f"{unit}/s"]
-    headers += ["p50 us", "p90 us", "p99 us", "p99.9 us", f"load us/{unit}"]
+    headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", "all x none"]
+    headers += [f"{unit}/s", "p50 us", "p90 us", "p99 us", "p99.9 us", f"load us/{unit}"]
     rows = []
     doubted: dict[str, list[str]] = {}
     for peer in peers:
@@ -106,7 +106,6 @@ def _work_cells(results: Results, workload: Workload, peer: str, best: str | Non
     samples = results.of(workload.name, peer)
     units = [s.units(workload.unit) for s in samples]
     rate = Figure.of(u / s.elapsed_seconds for u, s in zip(units, samples, strict=True))
-    load = Figure.of(s.load_ns / US / u for u, s in zip(units, samples, strict=True) if u)
     cpu = results.cpu_us(workload, peer)
     latency = results.latency(workload.name, peer)
     return [
@@ -115,9 +114,10 @@ def _work_cells(results: Results, workload: Workload, peer: str, best: str | Non
         f"{results.user_share(workload, peer):.0%}" if cpu else LACKING,
         _median(results.cpu_ratio(workload, peer, "haproxy")),
         _median(results.cpu_ratio(workload, peer, best)) if best else LACKING,
+        _median(results.whole_ratio(workload, peer)),
         _median(rate),
         *(_number(latency.percentile(percent) / US) for percent in (50, 90, 99, 99.9)),
-        _median(load),
+        _median(results.load_us(workload, peer)),
     ]
 
 

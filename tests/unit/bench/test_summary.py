@@ -1,5 +1,7 @@
 """From samples to figures: medians, spreads, ratios within a round."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.measure import Sample
@@ -37,6 +39,20 @@ def test_a_ratio_is_taken_within_a_round_so_that_a_slow_round_cancels_out() -> N
     assert ratio is not None
     assert ratio.low == pytest.approx(0.8)
     assert ratio.high == pytest.approx(0.8)
+
+
+def test_the_whole_path_is_held_against_the_same_round_without_a_proxy() -> None:
+    samples = []
+    for number, slowness in enumerate((1, 2)):
+        none = replace(sample("none", number, 0), load_ns=slowness * 20_000_000)
+        ours = replace(sample("remora", number, slowness * 24), load_ns=slowness * 26_000_000)
+        samples += [none, ours]
+    results = Results(samples)
+    load, ratio = results.load_us(SMALL, "remora"), results.whole_ratio(SMALL, "remora")
+    assert load is not None
+    assert (load.low, load.high) == (26, 52)
+    assert ratio is not None
+    assert ratio.low == ratio.high == pytest.approx(2.5)
 
 
 def test_bulk_is_divided_by_mebibytes() -> None:
