@@ -10,7 +10,7 @@ from bench.generator import Ends, Generator, Outcome, Timing, generator
 from bench.histogram import Histogram
 from bench.manifests import changing
 from bench.peer import Peer
-from bench.proc import Cpu, Memory, busiest, busy_ns, cpu, memory, threads
+from bench.proc import Cpu, Memory, busiest, busy_ns, cpu, memory, stolen_ns, threads
 from bench.running import Cores, Place, Running, deployed, upstream
 from bench.scraper import Scrape, Scraper, scraping
 from bench.series import SERVICES, provoke
@@ -35,6 +35,7 @@ class Sample:
     proxy: Cpu = field(default_factory=Cpu)
     waited_ns: int = 0  # the proxy's busiest thread could run, but waited for its core
     load_ns: int = 0  # CPU of generator and upstream together
+    stolen_ns: int = 0  # what the hypervisor took from our cores
     others_ns: int = 0  # CPU that anything else took on our cores
     offered_rate: float = 0.0
     requests: int = 0
@@ -58,6 +59,11 @@ class Sample:
     def waited_us(self) -> float:
         """Microseconds a second that the busiest thread waited for its core."""
         return self.waited_ns / 1000 / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    @property
+    def stolen_ms(self) -> float:
+        """Milliseconds a second that the hypervisor took from our two cores together."""
+        return self.stolen_ns / 1e6 / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
     def units(self, unit: str) -> float:
         """Work done: MiB, or exchanges by whatever name."""
@@ -138,11 +144,13 @@ def _run(
         settle(proxy)
     proxy_before, load_before = cpu(*proxy), cpu(*load).total_ns
     threads_before = threads(*proxy)
-    busy_before = busy_ns((cores.load, cores.proxy))  # last, and first again below: the readings
+    ours = (cores.load, cores.proxy)
+    # Last, and first again below: the readings themselves take CPU, which is not noise.
+    stolen_before, busy_before = stolen_ns(ours), busy_ns(ours)
     if scraper:
         scraper.begin()
-    outcome: Outcome = warm.measure()  # themselves take CPU, which is not noise
-    busy = busy_ns((cores.load, cores.proxy)) - busy_before
+    outcome: Outcome = warm.measure()
+    busy, stolen = busy_ns(ours) - busy_before, stolen_ns(ours) - stolen_before
     if proxy:
         settle(proxy)  # connections that it still closes belong to the work
     used = cpu(*proxy) - proxy_before
@@ -154,6 +162,7 @@ def _run(
         proxy=used,
         waited_ns=worker.waited_ns,
         load_ns=load_ns,
+        stolen_ns=stolen,
         others_ns=max(0, busy - used.total_ns - load_ns),
         requests=outcome.requests,
         unsent=outcome.unsent,

@@ -9,6 +9,7 @@ from typing import Final
 
 TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 PROC: Final = Path("/proc")
+STEAL: Final = 7  # its place among the counters of a core
 ANONYMOUS: Final = ""
 MAPPING_WORDS: Final = 5  # before the path
 
@@ -150,11 +151,25 @@ def mapped(pid: int) -> dict[str, int]:
 
 def busy_ns(cores: tuple[int, ...]) -> int:
     """Time that these cores spent on anything, interrupts included, in steps of one tick."""
-    wanted = {f"cpu{core}" for core in cores}
     ticks = 0
+    for fields in _ticks(cores):
+        user, nice, system, _idle, _iowait, irq, softirq = fields[:7]
+        ticks += user + nice + system + irq + softirq
+    return ticks * TICK_NS
+
+
+def stolen_ns(cores: tuple[int, ...]) -> int:
+    """Time that these cores had work and no processor: the hypervisor had given it to others.
+
+    In steps of one tick; see proc(5), "steal". 0 for ever where there is no hypervisor.
+    """
+    return sum(fields[STEAL] for fields in _ticks(cores)) * TICK_NS
+
+
+def _ticks(cores: tuple[int, ...]) -> Iterator[list[int]]:
+    """Yield what the kernel counted of these cores, in the order of proc(5)."""
+    wanted = {f"cpu{core}" for core in cores}
     for line in (PROC / "stat").read_text().splitlines():
         name, *fields = line.split()
         if name in wanted:
-            user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
-            ticks += user + nice + system + irq + softirq
-    return ticks * TICK_NS
+            yield [int(field) for field in fields]

@@ -75,6 +75,14 @@ def p99s(report: Report, work: str, peer: str) -> str:
     return f"{number(min(found))}..{number(max(found))} us"
 
 
+def stolen(report: Report, work: str, peer: str) -> str:
+    """Return what the hypervisor took of the two cores each second, by round."""
+    figure = report.results.stolen_ms(work, peer)
+    if figure is None:
+        raise LookupError
+    return f"{number(figure.low)}..{number(figure.high)} ms"
+
+
 def held(report: Report, work: str, peer: str) -> str:
     """Return the memory of a connection."""
     return f"{number(_median(report.results.connection_bytes(work, peer)))} B"
@@ -133,7 +141,7 @@ def p90(report: Report, mode: str) -> str:
 KINDS: Final[dict[str, Callable[..., str]]] = {
     each.__name__: each
     for each in (
-        *(cpu, user, kernel, ratio, p99, p99s, held, moved, moved_cpu),
+        *(cpu, user, kernel, ratio, p99, p99s, stolen, held, moved, moved_cpu),
         *(load, load_moved, step, failed, p90),
     )
 }

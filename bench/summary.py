@@ -112,6 +112,10 @@ class Results:
         samples = self.of(workload, peer)
         return Figure.of(s.waited_us for s in samples if s.proxy.total_ns and s.elapsed_seconds)
 
+    def stolen_ms(self, workload: str, peer: str) -> Figure | None:
+        """Milliseconds a second that the hypervisor took from both cores."""
+        return Figure.of(s.stolen_ms for s in self.of(workload, peer) if s.elapsed_seconds)
+
     def connection_bytes(self, workload: str, peer: str) -> Figure | None:
         """Memory of the proxy for one idle connection (PSS; the kernel's sockets not counted)."""
         return Figure.of(

@@ -19,6 +19,9 @@ from bench.workloads import HTTP_HALF, HTTP_SERVICES_HALF, MTLS, Workload
 LACKING: Final = "-"
 US: Final = 1000  # ns
 ALL: Final = frozenset({0, 1})
+STOLEN: Final = (
+    "stolen: what the hypervisor took from the two cores together; whoever was asked then waited"
+)
 CALLS_SHOWN_MIN: Final = 0.05  # for one unit of work
 
 
@@ -83,14 +86,21 @@ def _work(results: Results, workload: Workload) -> Table:
     unit = workload.unit
     headers = ["peer", f"CPU us/{unit}", "spread", "user", "x haproxy", "x best", "all x none"]
     headers += [f"{unit}/s", "p50 us", "p90 us", "p99 us", "p99.9 us", f"load us/{unit}"]
+    headers += ["stolen ms/s", "spread"] if workload.half_of else []
     rows = []
     doubted: dict[str, list[str]] = {}
     for peer in peers:
         found = results.doubts(workload.name, peer)
         for doubt in found:
             doubted.setdefault(doubt, []).append(peer)
-        rows.append([peer + "*" * bool(found), *_work_cells(results, workload, peer, best)])
+        cells = _work_cells(results, workload, peer, best)
+        if workload.half_of:
+            stolen = results.stolen_ms(workload.name, peer)
+            cells += [_median(stolen), _spread(stolen)]
+        rows.append([peer + "*" * bool(found), *cells])
     notes = [f"* {', '.join(names)}: {REASONS[doubt]}" for doubt, names in doubted.items()]
+    if workload.half_of:
+        notes.append(STOLEN)
     if best:
         notes.insert(0, f"best peer: {best}; ratios are medians of the ratios within each round")
     held = min(s.connections for s in results.samples if s.workload == workload.name)

@@ -21,6 +21,7 @@ def sample(workload: str, peer: str, cpu_us: int = 30, number: int = 1) -> dict[
         "ready_ms": 160.0 if through else None,
         "proxy": {"total_ns": cpu_us * 1000 * 100 * through, "user_ns": 25, "system_ns": 75},
         "load_ns": 400_000,
+        "stolen_ns": 20_000_000,
         "requests": 100,
         "bytes": 50 << 20,
         "connections": 64,

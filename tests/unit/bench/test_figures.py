@@ -56,6 +56,7 @@ def test_a_figure_that_a_report_lacks_is_an_error_that_names_it(words: str) -> N
         ("ratio http-64 remora haproxy", "0.50"),
         ("p99 http-half remora", "1,100 us"),
         ("p99s http-half remora", "99.0..99.0 us"),
+        ("stolen http-half remora", "20.0..20.0 ms"),
         ("held http-64 remora", "1,000 B"),
         ("moved http-scrape http-half", "1.00"),
         ("moved_cpu http-64 http-half", "1.00"),

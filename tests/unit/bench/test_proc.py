@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.proc import ANONYMOUS, Thread, busiest, busy_ns, cpu, mapped, memory, session, threads
+from bench import proc
+from bench.proc import (
+    ANONYMOUS,
+    Thread,
+    busiest,
+    busy_ns,
+    cpu,
+    mapped,
+    memory,
+    session,
+    stolen_ns,
+    threads,
+)
 from tests.support.waiting import eventually
 
 PAGES = 16
@@ -79,6 +91,17 @@ def test_a_core_that_works_gets_busier() -> None:
     cores = tuple(os.sched_getaffinity(0))
     before = busy_ns(cores)
     assert eventually("a tick of work on any core", lambda: busy_ns(cores) > before)
+
+
+def test_what_a_hypervisor_took_is_told_of_the_cores_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["cpu 1 1 1 1 1 1 1 99 0 0", "cpu0 1 1 1 1 1 1 1 3 0 0", "cpu1 1 1 1 1 1 1 1 4 0 0"]
+    (tmp_path / "stat").write_text("\n".join([*lines, "intr 5 6"]))
+    monkeypatch.setattr(proc, "PROC", tmp_path)
+    assert stolen_ns((1,)) == 4 * proc.TICK_NS
+    assert stolen_ns((0, 1)) == 7 * proc.TICK_NS
+    assert busy_ns((0, 1)) == 10 * proc.TICK_NS
 
 
 def test_a_thread_waits_while_another_one_has_its_core() -> None:
