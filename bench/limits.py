@@ -7,7 +7,7 @@ from bench.measure import Sample
 BUSY: Final = 0.9  # share of a core from which on its process counts as the bottleneck
 RATE_KEPT: Final = 0.98  # share of the offered rate that must have been served
 LAG_SHARE_MAX: Final = 0.5  # of the latency that may be the generator's own lateness
-OTHERS_SHARE_MAX: Final = 0.05  # of a core that anything else may take
+OTHERS_SHARE_MAX: Final = 0.05  # of a core that anything else may take, the hypervisor too
 
 DISTURBED: Final = "disturbed"
 REASONS: Final = {
@@ -15,6 +15,8 @@ REASONS: Final = {
     "requests a second are theirs, not the peer's limit (CPU of the proxy stands)",
     "overload": "the peer did not serve the offered rate: its latency is that of a queue",
     "late": "the generator was itself late: its own wake-ups are a large part of the latency",
+    "stolen": "the hypervisor took more than a twentieth of a core: the latencies are those of "
+    "waiting for it, too",
     DISTURBED: "something else used the two cores during the run",
 }
 
@@ -42,4 +44,6 @@ def _open_loop(sample: Sample, *, load_full: bool) -> list[str]:
         found.append("generator" if load_full else "overload")
     if sample.lag.percentile(99) > LAG_SHARE_MAX * sample.latency.percentile(99):
         found.append("late")
+    if sample.stolen_ns / (sample.elapsed_seconds * 1e9) > OTHERS_SHARE_MAX:
+        found.append("stolen")
     return found

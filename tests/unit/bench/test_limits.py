@@ -64,5 +64,11 @@ def test_a_generator_that_is_late_by_half_of_the_latency_is_flagged() -> None:
     assert doubts(replace(OPEN_LOOP, lag=Histogram([[60_000, 61_000, 10_000]]))) == ["late"]
 
 
+def test_a_latency_of_waiting_for_the_hypervisor_is_flagged_and_cpu_of_such_a_run_stands() -> None:
+    stolen_ns = SECOND_NS // 10
+    assert doubts(replace(OPEN_LOOP, stolen_ns=stolen_ns)) == ["stolen"]
+    assert doubts(replace(SATURATED, stolen_ns=stolen_ns)) == []
+
+
 def test_work_of_others_on_our_cores_is_flagged() -> None:
     assert doubts(replace(SATURATED, others_ns=SECOND_NS // 10)) == ["disturbed"]
