@@ -24,6 +24,19 @@ FLOODS = 20
 FLOOD_BYTES = 8_192
 
 
+def asked(stand: Stand, count: int) -> list[End]:
+    """Upstreams that have heard their request: one that speaks before it is none of HTTP."""
+    ups = [End(stand.route.accept()) for _ in range(count)]
+
+    def are_asked() -> bool:
+        for up in ups:
+            up.hear()
+        return all(b"\r\n\r\n" in up.heard for up in ups)
+
+    stand.rounds_until("all upstreams to be asked", are_asked)
+    return ups
+
+
 # ---- slow ---------------------------------------------------------------------------------------
 
 
@@ -82,7 +95,7 @@ def test_downstreams_that_read_nothing_of_a_large_answer(
     crowd = [stand.route.connect() for _ in range(count)]
     for sock in crowd:
         sock.sendall(request("/large"))
-    ups = [End(stand.route.accept()) for _ in crowd]
+    ups = asked(stand, count)
     for up in ups:
         up.to_say += response(None, f"Content-Length: {1 << 40}")
 
@@ -173,7 +186,7 @@ def test_answers_that_never_end(rig: Rig, record_property: Tell, name: str) -> N
     crowd = [End(stand.route.connect(), bytearray(request())) for _ in range(FLOODS)]
     for end in crowd:
         end.say(FLOOD_BYTES)
-    flood = Flood([End(stand.route.accept()) for _ in crowd], endless)
+    flood = Flood(asked(stand, FLOODS), endless)
 
     def flow() -> bool:
         for end in crowd:
