@@ -38,7 +38,9 @@ def strict(*containers: Raw) -> Raw:
 
 def test_probes_of_the_kubelet_get_in_and_nobody_else(node: Node, tmp_path: Path) -> None:
     issue(node, tmp_path)
-    probe = {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1}
+    get = {"path": "/healthz", "port": PORT}
+    # Many failures, so that an application on a slow machine is not ended while it begins.
+    probe = {"httpGet": get, "periodSeconds": 1, "failureThreshold": 100}
     pod = node.run(strict(server(livenessProbe=probe)))
     pod.wait_for("liveness app good")
     status, body = ask(node, pod.host)
