@@ -44,6 +44,6 @@ def _open_loop(sample: Sample, *, load_full: bool) -> list[str]:
         found.append("generator" if load_full else "overload")
     if sample.lag.percentile(99) > LAG_SHARE_MAX * sample.latency.percentile(99):
         found.append("late")
-    if sample.stolen_ns / (sample.elapsed_seconds * 1e9) > OTHERS_SHARE_MAX:
+    if sample.stolen_ms / 1000 > OTHERS_SHARE_MAX:
         found.append("stolen")
     return found

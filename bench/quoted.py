@@ -14,11 +14,11 @@ from bench.proc import ANONYMOUS
 from bench.recorded import Report
 from bench.summary import NONE, Figure
 from bench.table import number
+from bench.verdicts import MB
 from bench.workloads import WORKLOADS, Workload
 
 MARK: Final = re.compile(r"(<!-- figure (\S+) (\S+)((?: \S+)*?) -->)(.*?)(<!-- / -->)", re.DOTALL)
 US: Final = 1000  # ns
-MB: Final = 1e6
 
 
 class LackingError(Exception):

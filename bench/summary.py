@@ -161,11 +161,15 @@ class Results:
         )
 
 
-def _load_us(sample: Sample, workload: Workload) -> float:
-    units = sample.units(workload.unit)
-    return sample.load_ns / 1000 / units if units else 0.0
-
-
 def _cpu_us(sample: Sample, workload: Workload) -> float:
+    return _each_us(sample.proxy.total_ns, sample, workload)
+
+
+def _load_us(sample: Sample, workload: Workload) -> float:
+    return _each_us(sample.load_ns, sample, workload)
+
+
+def _each_us(spent_ns: int, sample: Sample, workload: Workload) -> float:
+    """Return microseconds for one unit of work."""
     units = sample.units(workload.unit)
-    return sample.proxy.total_ns / 1000 / units if units else 0.0
+    return spent_ns / 1000 / units if units else 0.0
